@@ -1,15 +1,17 @@
-"""Write folders atomically.
+"""Write files and folders atomically.
 
 Only for data_prep, which imports no other folder; the others use secure.files, with the same suffix.
 """
 
 import errno
 import fcntl
+import glob
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 
 PART = ".part"  # how the name of every temporary file and folder ends
 _FULL_BELOW = 1 << 20  # bytes
@@ -45,6 +47,57 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def atomic_files(*paths: Path) -> Iterator[list[Path]]:
+    """Temporary paths to write to, with the same endings; all files appear at the end, or none.
+
+    paths : in one folder; they appear in this order, so if the last exists, all exist
+    Several processes may write the same paths. The next call with the same last path removes the temporary files of
+    killed processes.
+    """
+    with _locked_folder(paths[-1]) as folder:
+        parts = [folder / f"{number}.{path.name}" for number, path in enumerate(paths)]
+        yield parts
+        try:
+            for part in parts:
+                flush(part)
+        except OSError as error:  # the error of a full disk lacks the path
+            raise OSError(error.errno, error.strerror, str(paths[-1])) from error
+        _place(parts, paths)
+        flush(paths[-1].parent)
+
+
+def _place(parts: Sequence[Path], paths: Sequence[Path]) -> None:
+    placed: list[Path] = []
+    try:
+        for part, path in zip(parts, paths, strict=True):
+            part.replace(path)
+            placed.append(path)
+    except OSError:
+        for path in placed:
+            path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _locked_folder(path: Path) -> Iterator[Path]:
+    """Make a hidden, locked folder next to the path; remove the folders of killed processes."""
+    prefix = f".{path.name}."
+    for other in path.parent.glob(f"{glob.escape(prefix)}*{PART}"):
+        with folder_lock(other, waits=False) as is_held:
+            if is_held:
+                shutil.rmtree(other)
+    while True:
+        folder = Path(mkdtemp(prefix=prefix, suffix=PART, dir=path.parent))
+        with folder_lock(folder) as is_held:
+            if is_held and folder.exists():  # else another process removed it before it was locked
+                try:
+                    yield folder
+                finally:
+                    shutil.rmtree(folder)
+                return
 
 
 @contextmanager

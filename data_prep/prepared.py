@@ -1,4 +1,4 @@
-"""Read and check a prepared folder, the output of data_prep.prepare. Needs no RDKit.
+"""Read and check a prepared folder, the output of data_prep.preparation.prepare. Needs no RDKit.
 
 x.npz, y_class.npz, y_regr.npz, y_censor.npz, folding.npy, cls_weights.csv and reg_weights.csv load into SparseChem
 unchanged. The other files: tasks.parquet and regression_tasks.parquet (one row per task, by `task_id`), assays.parquet
@@ -215,7 +215,7 @@ def read_measured_assays(folder: Path) -> tuple[MeasuredAssay, ...]:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """Return summary.json (see data_prep.summary). Raises PreparedError when it was changed or is missing."""
+    """Return summary.json, see `data_prep.preparation.summary`. Raises PreparedError if it is missing or changed."""
     written = read_manifest(folder)["files"][SUMMARY_FILE]
     _require(
         SUMMARY_FILE, "other content than was written", "an unchanged file", _digest(folder, SUMMARY_FILE) == written

@@ -310,14 +310,28 @@ def _same_bits(first: Fingerprint, second: Fingerprint) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnTables:
-    """How one partner reads its own tables, and how much of T1 may be left out; each partner has its own."""
+    """How one partner reads its own tables, and how much of T1 may be left out; each partner has its own.
+
+    partner.toml has these settings with the same descriptions (`pipeline.plan.member_configs`).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = SCHEMA_CONFIG
 
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Names in the partner's files, by the column's own name; the first that a file has is taken."""
+    """What columns are called in your tables, if not as `hocket prepare --columns` shows: {smiles = "STRUCTURE"}, or of
+    several names the first that a table has: {input_compound_id = ["CMPD", "Compound"]}.
+    """
 
-    unit: str = ""  # of values without `standard_unit`, see on_one_scale; "": log units
-    accept: frozenset[str] = frozenset()  # assay ids whose values are not judged, and that may be left out whole
-    most_rejected: float = 1.0  # share of T1's rows; 1: any, whole assays too
+    unit: str = ""
+    """Unit of T1's values without standard_unit: M, mM, uM, nM, pM, log10 nM, -log10 M, ... (data_prep/README.md);
+    empty: log units.
+    """
+
+    accept: frozenset[str] = frozenset()
+    """Assay ids whose values are taken as they are, although they can hardly be in log units or are all rejected."""
+
+    most_rejected: float = 1.0
+    """Share of T1's rows; if more are rejected, or an assay whole, nothing is prepared and no run goes on; 1: any."""
 
     @property
     def reading(self) -> dict[str, object]:

@@ -107,11 +107,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}{PART}")
     try:
         yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        _place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _place(temporary: Path, path: Path) -> None:
+    """Rename a written file so that no power cut takes it back."""
+    _sync(temporary)
+    temporary.replace(path)
+    _sync(path.parent)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -135,27 +140,48 @@ def remove_for_good(path: Path) -> None:
 
 
 @contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Make a temporary folder of mode 0700 to write into; it replaces `folder` at the end and is removed on failure.
+def atomic_path_in_folder(path: Path) -> Iterator[Path]:
+    """Temporary path for a program that makes other files next to the one that it writes, as a database's journal.
 
+    The path has the name of `path`, in a temporary folder of mode 0700; see `atomic_path`. For one writer at a time.
+    """
+    with _temporary_folder(path, 0o700) as folder:
+        yield folder / path.name
+        _place(folder / path.name, path)
+
+
+@contextmanager
+def atomic_folder(folder: Path, mode: int = 0o700) -> Iterator[Path]:
+    """Make a temporary folder to write into; it replaces `folder` at the end and is removed on failure.
+
+    mode : reduced by the umask, as for any folder
     For one writer at a time; the temporary folder of a killed process is removed by the next one.
     """
-    temporary, replaced = (folder.with_name(f".{folder.name}{middle}{PART}") for middle in ("", ".replaced"))
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(mode=0o700, parents=True)
+    replaced = folder.with_name(f".{folder.name}.replaced{PART}")
     try:
-        yield temporary
-        for path in (*temporary.rglob("*"), temporary):
-            _sync(path)
-        shutil.rmtree(replaced, ignore_errors=True)
-        if folder.exists():
-            folder.rename(replaced)  # a kill finds the old folder whole or gone, never some of its files
-        temporary.rename(folder)
-        _sync(folder.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        with _temporary_folder(folder, mode) as temporary:
+            yield temporary
+            for path in (*temporary.rglob("*"), temporary):
+                _sync(path)
+            shutil.rmtree(replaced, ignore_errors=True)
+            if folder.exists():
+                folder.rename(replaced)  # a kill finds the old folder whole or gone, never some of its files
+            temporary.rename(folder)
+            _sync(folder.parent)
+            shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:  # the error of a full disk lacks the path
         error.add_note(f"while writing {folder}; the earlier files are unchanged")
         raise
+
+
+@contextmanager
+def _temporary_folder(path: Path, mode: int) -> Iterator[Path]:
+    """Make a temporary folder next to `path`, in place of that of a killed process; remove what is left of it."""
+    temporary = path.with_name(f".{path.name}{PART}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(mode=mode, parents=True)
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -29,7 +29,7 @@ _LONGEST = (
     "tests/partners/network/test_dense_oracle.py",
     "tests/pipeline/transport/test_sync.py",
     "tests/pipeline/report/test_shareable.py",
-    "tests/data_prep/test_prepare.py",
+    "tests/data_prep/preparation/test_prepare.py",
     "tests/pipeline/audit/test_verify.py",
     "tests/pipeline/audit/test_payloads.py",
     "tests/pipeline/protocol/test_revision.py",

@@ -1,8 +1,6 @@
 """The house rules: who may import whom, and what an aggregator's process may hold."""
 
 import ast
-import subprocess
-import sys
 from collections import Counter
 from functools import cache
 from importlib.metadata import packages_distributions
@@ -12,6 +10,7 @@ import pytest
 
 import data_prep.atomic
 import secure.files
+from tests.support.cli_runner import python_process
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("data_prep", "partners", "secure", "pipeline")
@@ -85,18 +84,12 @@ FLOORS = {
         {"errors"},
     ],
     "data_prep": [
-        {"prepare", "prediction", "check", "catalogue_tasks", "benchmark_split"},
-        {"structure_check"},
-        {"input_tables"},
-        {"prepared", "summary", "losses"},
-        {"forecast"},
+        {"preparation", "prediction", "samples"},
         {"folds"},
-        {"structures", "labels"},
-        {"tables"},
-        {"columns"},
-        {"settings", "descriptors", "samples"},
-        {"atomic"},
-        {"errors", "version"},
+        {"structures", "labels", "prepared"},
+        {"tables", "descriptors"},
+        {"columns", "atomic"},
+        {"settings", "errors", "version"},
     ],
     "secure": [
         {"inspect", "verify"},
@@ -212,7 +205,7 @@ def test_the_four_names_are_ours() -> None:
 
 def run_python(code: str) -> str:
     """What a fresh interpreter prints."""
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    done = python_process(code)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -4,12 +4,10 @@ import gzip
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -21,10 +19,11 @@ import pytest
 
 from data_prep.settings import ASSAY_TYPES
 from pipeline.errors import ExitCode
-from tests.support.cli_runner import hocket, hocket_command
+from tests.support.cli_runner import finished_process, hocket, hocket_command, write_script
 from tests.support.command_lines import command_of, parse, words_of
 from tests.support.partner_tables import write_tables
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("data_prep", "partners", "pipeline", "secure", "tests")
@@ -227,8 +226,7 @@ class Shell:
         self._folder = folder
         binary = folder / "bin"
         binary.mkdir()
-        (binary / "hocket").write_text(f'#!/bin/sh\nexec {shlex.join(hocket_command())} "$@"\n')
-        (binary / "hocket").chmod(0o755)
+        write_script(binary / "hocket", hocket_command())
         path = os.pathsep.join((str(binary), str(Path(sys.executable).parent), os.environ["PATH"]))
         self._environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         self._environment |= dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1")
@@ -255,15 +253,18 @@ class Shell:
     def answer(self, start: str, question: str) -> str:
         """What a server that the lines of `start` begin says to a question."""
         self._running["server"] = process = self._start(start.strip())
-        until = time.monotonic() + PATIENCE_S
-        while (asked := self._run(f"{question.strip()} --silent --fail")).returncode:
+        asked: list[subprocess.CompletedProcess[str]] = []
+
+        def is_answered() -> bool:
             assert process.poll() is None, start
-            assert time.monotonic() < until, asked.stderr
-            time.sleep(1)
+            asked.append(self._run(f"{question.strip()} --silent --fail"))
+            return asked[-1].returncode == 0
+
+        wait_until(is_answered, lambda: asked[-1].stderr, patience_s=PATIENCE_S, pause_s=1)
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=PATIENCE_S)
         del self._running["server"]
-        return asked.stdout
+        return asked[-1].stdout
 
     def _do(self, line: str) -> None:
         names = words_of(line)
@@ -280,10 +281,7 @@ class Shell:
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
     def _run(self, line: str) -> "subprocess.CompletedProcess[str]":
-        command = [BASH, "-c", line]
-        return subprocess.run(
-            command, cwd=self._folder, env=self._environment, capture_output=True, text=True, check=False
-        )
+        return finished_process([BASH, "-c", line], folder=self._folder, environment=self._environment)
 
     def _start(self, lines: str) -> "subprocess.Popen[bytes]":
         *before, last = lines.splitlines()
@@ -305,21 +303,23 @@ class Shell:
 
     def _await_deal(self) -> None:
         """Until the custodian's run, which goes on beside the next line, has posted the first message."""
-        until = time.monotonic() + PATIENCE_S
-        while not list(self._folder.glob("exchange/enrol/deal.*.json")):
+
+        def is_dealt() -> list[Path]:
             assert all(process.poll() is None for process in self._running.values())
-            assert time.monotonic() < until
-            time.sleep(0.2)
+            return list(self._folder.glob("exchange/enrol/deal.*.json"))
+
+        wait_until(is_dealt, patience_s=PATIENCE_S)
 
     def _look_at_ui(self, line: str) -> None:
         """Serve on a free port until the page is there, which is not for us: the address is on its stdout."""
         port = free_port()
         self._running["ui"] = process = self._start(f"{line.partition('#')[0]} --port {port}")
-        until = time.monotonic() + PATIENCE_S
-        while not refuses(f"http://127.0.0.1:{port}/health"):
+
+        def is_served() -> bool:
             assert process.poll() is None, line
-            assert time.monotonic() < until, line
-            time.sleep(0.2)
+            return refuses(f"http://127.0.0.1:{port}/health")
+
+        wait_until(is_served, lambda: line, patience_s=PATIENCE_S)
         os.killpg(process.pid, signal.SIGTERM)  # a shell's background job ignores SIGINT, and so would it
         process.wait(timeout=PATIENCE_S)
         del self._running["ui"]

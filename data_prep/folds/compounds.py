@@ -14,7 +14,7 @@ from data_prep.folds.keyed import bit_permutation
 from data_prep.settings import Preparation
 from data_prep.structures.structures import (
     FoldScaffolds,
-    Progress,
+    StructureProgress,
     Structures,
     StructureWorkers,
     describe_all,
@@ -46,7 +46,7 @@ def make_compounds(
     workers: StructureWorkers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: StructureProgress | None = None,
     descriptors: bool = False,
 ) -> Compounds:
     """Standardise and fingerprint the structures of read_structures, and assign their folds.

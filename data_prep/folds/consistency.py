@@ -43,7 +43,7 @@ def consistency_digest(settings: Preparation, structure_seed: bytes) -> str:
 
 def reference_smiles() -> list[str]:
     """Return the SMILES of the built-in public reference structures; some of them must be refused."""
-    with files("data_prep").joinpath("reference_structures.csv").open(encoding="utf-8") as table:
+    with files("data_prep.folds").joinpath("reference_structures.csv").open(encoding="utf-8") as table:
         return [row["smiles"] for row in csv.DictReader(table)]
 
 

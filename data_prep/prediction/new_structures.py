@@ -20,7 +20,7 @@ from data_prep.errors import OutputOccupied
 from data_prep.folds.compounds import fingerprint_matrix
 from data_prep.folds.keyed import bit_permutation, require_strong_seed
 from data_prep.settings import Preparation
-from data_prep.structures.structures import Progress, StructureWorkers, standardise_all
+from data_prep.structures.structures import StructureProgress, StructureWorkers, standardise_all
 from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
 from data_prep.tables.plain_file import open_plain
 from data_prep.tables.tables import Renamed, read_structures
@@ -48,7 +48,7 @@ def prepare_new(
     workers: StructureWorkers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: StructureProgress | None = None,
     renamed: Renamed | None = None,
 ) -> NewStructures:
     """Standardise and fingerprint the table at `path`, in any format of table T2.

@@ -1,23 +1,20 @@
 """Write tables batch by batch, atomically."""
 
 import errno
-import glob
 import gzip
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import IO, Any, Protocol, cast
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from data_prep.atomic import PART, flush, folder_lock, is_full
+from data_prep.atomic import atomic_files, is_full
 from data_prep.errors import TableError
 from data_prep.prediction.array_files import growing_arrays
 
@@ -90,14 +87,12 @@ def growing_tables(*paths: Path) -> Iterator[list[Sink]]:
     another ending, OSError with ENOSPC for a full disk.
     """
     kinds = [check_kind(path, (*KINDS, NPZ)) for path in paths]
-    with _temporary_folder(paths[-1]) as folder, _full_disk_named(paths[-1]):
-        parts = [folder / f"{i}{kind}" for i, kind in enumerate(kinds)]
-        with ExitStack() as open_parts:
-            yield [open_parts.enter_context(_growing(part, kind)) for part, kind in zip(parts, kinds, strict=True)]
-        for part in parts:
-            flush(part)
-        _place(parts, paths)
-        flush(paths[-1].parent)
+    with (
+        atomic_files(*paths) as parts,
+        _full_disk_named(paths[-1]),  # inside: afterwards the temporary files are gone, and the disk is no longer full
+        ExitStack() as open_parts,
+    ):
+        yield [open_parts.enter_context(_growing(part, kind)) for part, kind in zip(parts, kinds, strict=True)]
 
 
 @contextmanager
@@ -111,37 +106,6 @@ def _full_disk_named(path: Path) -> Iterator[None]:
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         full.add_note("nothing new was kept; the earlier files are unchanged")
         raise full from error
-
-
-def _place(parts: Sequence[Path], paths: Sequence[Path]) -> None:
-    placed: list[Path] = []
-    try:
-        for part, path in zip(parts, paths, strict=True):
-            part.replace(path)
-            placed.append(path)
-    except OSError:
-        for path in placed:
-            path.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _temporary_folder(path: Path) -> Iterator[Path]:
-    """Make a hidden, locked folder next to the path; remove the folders of killed processes."""
-    prefix = f".{path.name}."
-    for other in path.parent.glob(f"{glob.escape(prefix)}*{PART}"):
-        with folder_lock(other, waits=False) as is_held:
-            if is_held:
-                shutil.rmtree(other)
-    while True:
-        folder = Path(mkdtemp(prefix=prefix, suffix=PART, dir=path.parent))
-        with folder_lock(folder) as is_held:
-            if is_held and folder.exists():  # else another process removed it before it was locked
-                try:
-                    yield folder
-                finally:
-                    shutil.rmtree(folder)
-                return
 
 
 def as_pandas(columns: Columns) -> Any:  # noqa: ANN401 -- a pandas DataFrame, which only MLflow needs

@@ -62,7 +62,7 @@ def read_batches(
         yield _as_smiles(batch, workers, timeout_s) if kind in SD_KINDS else batch
 
 
-def expect_columns(path: Path) -> None:
+def expect_structure_columns(path: Path) -> None:
     """Raise TableError for a SMILES file, whose columns have no names."""
     kind = kind_of(path)
     if kind in _SMILES_FILES:

@@ -21,7 +21,7 @@ from data_prep.structures.steps import DescriptorStep, MolBlockStep, ScaffoldSte
 from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S, guarded, worker_pool
 
 
-class Progress(Protocol):
+class StructureProgress(Protocol):
     """A callback that receives the progress of a long step; `note` names the part of the step."""
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
@@ -85,7 +85,7 @@ def standardise_all(
     workers: StructureWorkers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: StructureProgress | None = None,
 ) -> Structures:
     """Standardise every SMILES; `progress` is called with (done, total) after each chunk.
 
@@ -114,7 +114,7 @@ def describe_all(
     workers: StructureWorkers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: StructureProgress | None = None,
 ) -> NDArray[np.float32]:
     """Return the descriptors of standardised structures, (n, n_descriptors), columns in the order of DESCRIPTORS.
 
@@ -139,7 +139,7 @@ def fold_scaffolds(
     workers: StructureWorkers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: StructureProgress | None = None,
 ) -> FoldScaffolds:
     """Return the fold scaffold of every distinct Murcko scaffold; `progress` as for standardise_all.
 
@@ -157,7 +157,7 @@ def fold_scaffolds(
     return of_murcko
 
 
-def labelled(progress: Progress | None, note: str) -> Progress | None:
+def labelled(progress: StructureProgress | None, note: str) -> StructureProgress | None:
     """Return a callback that calls `progress` with `note`, the name of a part of the step."""
     if progress is None:
         return None
@@ -183,7 +183,7 @@ def run_step(
     workers: StructureWorkers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: StructureProgress | None = None,
 ) -> list[StepResult]:
     """Return the result of the step for each text, in order, from the cache or computed now; see standardise_all."""
     if isinstance(workers, int) and workers < 1:

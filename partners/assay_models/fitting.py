@@ -18,7 +18,7 @@ from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.predictor import ValuePredictor
 from partners.assay_models.probability import fit_curves
 from partners.assay_models.threads import open_threads
-from partners.network.predict import Predictor
+from partners.network.inference import Predictor
 from partners.settings import LocalKind
 from partners.training.evaluation import labelled_rows
 from partners.training_data.training_set import TrainingSet
@@ -27,7 +27,7 @@ _FEWEST_TO_SCALE = 10  # measured compounds of the validation fold from which me
 
 Floats = NDArray[np.float32]
 Result = TypeVar("Result")
-Progress = Callable[[int, int], None]  # (assays done, assays in all)
+AssayProgress = Callable[[int, int], None]  # (assays done, assays in all)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +57,7 @@ class AssayData:
         held_out = np.isin(self.data.folding[assay.rows], (self.data.test_fold, self.data.validation_fold))
         return assay.only(~held_out)
 
-    def map(self, call: Callable[[int, Assay], Result], progress: Progress | None) -> list[Result]:
+    def map(self, call: Callable[[int, Assay], Result], progress: AssayProgress | None) -> list[Result]:
         """Call for each assay's measurements in the training folds, in threads."""
         parts = [self.training_part(assay) for assay in self.assays]
         with open_threads(self.workers) as pool:
@@ -69,7 +69,7 @@ class AssayData:
         return results
 
 
-def choose_kinds(own: AssayData, progress: Progress | None = None) -> list[Choice]:
+def choose_kinds(own: AssayData, progress: AssayProgress | None = None) -> list[Choice]:
     """The strongest local kind of model of each assay, by cross-validation inside the training folds."""
     known, y = own.data.training_rows, sparse.csc_matrix(own.data.y)
     inputs = own.inputs(known)
@@ -89,7 +89,7 @@ def fit_assay_models(
     *,
     on_trunk: bool,
     heads: Collection[int] = (),
-    progress: Progress | None = None,
+    progress: AssayProgress | None = None,
 ) -> AssayModels:
     """Fit the chosen kind of model of each assay on the training folds, and calibrate on the validation fold.
 

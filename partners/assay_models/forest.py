@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from partners.assay_models.inputs import Inputs, blocks
+from partners.assay_models.inputs import Inputs, compound_blocks
 from partners.errors import CheckpointDamaged
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Forest:
     def values(self, inputs: Inputs) -> Floats:
         """The same for any number of compounds, (n,), whose dense inputs are made a block at a time."""
         values = np.empty(inputs.n_compounds)
-        for part in blocks(inputs.n_compounds):
+        for part in compound_blocks(inputs.n_compounds):
             values[part] = self.predict(inputs[part].dense())
         return values
 

@@ -56,7 +56,7 @@ class Inputs:
         return 2 if self.hidden.shape[1] else 1
 
     def dense(self) -> NDArray[np.float32]:
-        """All inputs side by side, (n, n_bits + n_units + n_descriptors); for many compounds take `blocks`."""
+        """All inputs side by side, (n, n_bits + n_units + n_descriptors); for many compounds take `compound_blocks`."""
         n_bits, n_units = self.bits.shape[1], self.hidden.shape[1]
         filled = np.zeros((self.n_compounds, n_bits + n_units + self.descriptors.shape[1]), np.float32)
         filled[np.repeat(np.arange(self.n_compounds), np.diff(self.bits.indptr)), self.bits.indices] = 1
@@ -97,7 +97,7 @@ def kernel(some: Inputs, others: Inputs) -> NDArray[np.float32]:
     return KnownInputs.of(others).kernel(some)
 
 
-def blocks(n_compounds: int) -> Iterator[slice]:
+def compound_blocks(n_compounds: int) -> Iterator[slice]:
     """All compounds in turn, 128 at a time; the last block may have fewer."""
     for start in range(0, n_compounds, BLOCK):
         yield slice(start, min(start + BLOCK, n_compounds))
@@ -110,7 +110,7 @@ def _cut(hidden: NDArray[np.float32]) -> NDArray[np.float32]:
 def _squares(hidden: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared length of each row, (n,), without a second array of all rows."""
     squares = np.empty(hidden.shape[0], np.float32)
-    for part in blocks(hidden.shape[0]):
+    for part in compound_blocks(hidden.shape[0]):
         squares[part] = (hidden[part] ** 2).sum(axis=1)
     return squares
 

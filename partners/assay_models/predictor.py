@@ -8,10 +8,10 @@ from scipy import sparse
 
 from data_prep.descriptors.scaling import quantile_scale
 from partners.assay_models.fitted import AssayModel, AssayModels, KnownProcess
-from partners.assay_models.inputs import BLOCK, Inputs, KnownInputs, blocks
+from partners.assay_models.inputs import BLOCK, Inputs, KnownInputs, compound_blocks
 from partners.assay_models.threads import open_threads
 from partners.errors import BadFeatures, CheckpointDamaged
-from partners.network.predict import Outputs, Predictor
+from partners.network.inference import Outputs, Predictor
 
 Floats = NDArray[np.float32]
 
@@ -45,7 +45,7 @@ class ValuePredictor:
 
         # with other numbers of threads numpy adds up in another order
         with open_threads(self._workers) as pool:
-            for _ in pool.map(fill, blocks(inputs.n_compounds)):
+            for _ in pool.map(fill, compound_blocks(inputs.n_compounds)):
                 pass
         return values
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
+from partners.network.inference import predict_hidden
 from partners.network.normalisation import normalisation_of, normalised
-from partners.network.predict import predict_hidden
 from partners.network.trunk import TrunkLayout
 from partners.settings import Training, TrunkSettings
 from partners.training_data.training_set import TrainingSet
@@ -40,14 +40,14 @@ class Heads:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Targets:
+class MeasuredTasks:
     """Labels of +-1 and normalised values of compounds, one column for each task."""
 
     values: sparse.csr_matrix  # (n, n_tasks + n_regressions)
     n_tasks: int  # columns with labels
 
     @classmethod
-    def of(cls, data: TrainingSet, rows: NDArray[np.int64]) -> "Targets":
+    def of(cls, data: TrainingSet, rows: NDArray[np.int64]) -> "MeasuredTasks":
         """Take those of some rows of a training set; bounds count as values."""
         values = normalised(data.y_regr[rows], normalisation_of(data, normalise=True))
         joined = sparse.hstack([data.y[rows], values], format="csr").astype(np.float64)
@@ -67,7 +67,7 @@ def hidden_inputs(
     return applied.astype(np.float64)
 
 
-def fit_heads(hidden: Floats, targets: Targets, fitted: NDArray[np.bool_]) -> Heads:
+def fit_heads(hidden: Floats, targets: MeasuredTasks, fitted: NDArray[np.bool_]) -> Heads:
     """Ridge regression of each task on the compounds chosen by `fitted` (n,); an unmeasured task gets zeros."""
     by_task = sparse.csc_matrix(targets.values)
     n_outputs, n_hidden = by_task.shape[1], hidden.shape[1]
@@ -94,7 +94,7 @@ def _ridge(inputs: Floats, values: Floats, penalty: float) -> tuple[Floats, floa
     return weight, middle - float(mean @ weight)
 
 
-def outputs_of(heads: Heads, hidden: Floats, targets: Targets) -> Floats:
+def measured_outputs(heads: Heads, hidden: Floats, targets: MeasuredTasks) -> Floats:
     """The heads' outputs where something was measured, in the order of targets.values, (n_stored,)."""
     stored = targets.values.tocoo()
     outputs = np.empty(stored.nnz)
@@ -105,7 +105,7 @@ def outputs_of(heads: Heads, hidden: Floats, targets: Targets) -> Floats:
     return outputs
 
 
-def fit_of(targets: Targets, logits: Floats) -> Fit:
+def fit_of(targets: MeasuredTasks, logits: Floats) -> Fit:
     """How well outputs fit; logits: (n_stored,), logits of tasks and normalised values of regression tasks."""
     stored = targets.values.tocoo()
     is_label = stored.col < targets.n_tasks
@@ -120,12 +120,12 @@ def fit_of(targets: Targets, logits: Floats) -> Fit:
     )
 
 
-def trunk_fit(hidden: Floats, targets: Targets, halves: NDArray[np.bool_]) -> Fit:
+def trunk_fit(hidden: Floats, targets: MeasuredTasks, halves: NDArray[np.bool_]) -> Fit:
     """How well heads fitted on one half of the compounds fit the other half, (n,), for both halves."""
     return judged_fit(hidden, targets, [(fit_heads(hidden, targets, ~half), half) for half in (halves, ~halves)])
 
 
-def judged_fit(hidden: Floats, targets: Targets, heads: list[tuple[Heads, NDArray[np.bool_]]]) -> Fit:
+def judged_fit(hidden: Floats, targets: MeasuredTasks, heads: list[tuple[Heads, NDArray[np.bool_]]]) -> Fit:
     """How well heads fit compounds; each of the heads judges its compounds, (n,) flags.
 
     An output f between -1 and 1 is taken as probability (1 + f) / 2 of an active compound (Brier score of ridge).
@@ -133,7 +133,7 @@ def judged_fit(hidden: Floats, targets: Targets, heads: list[tuple[Heads, NDArra
     stored = targets.values.tocoo()
     outputs = np.zeros(stored.nnz)
     for fitted, judged in heads:
-        outputs = np.where(judged[stored.row], outputs_of(fitted, hidden, targets), outputs)
+        outputs = np.where(judged[stored.row], measured_outputs(fitted, hidden, targets), outputs)
     probability = np.clip((1 + outputs) / 2, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
     logits = np.where(stored.col < targets.n_tasks, np.log(probability / (1 - probability)), outputs)
     return fit_of(targets, logits)

@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_limits
 from partners.audit.attacks import ShadowScores
 from partners.audit.frozen_trunk import Fit, fit_of, hidden_inputs, trunk_fit
 from partners.audit.trunk_steps import Candidates
-from partners.network.predict import Outputs, Predictor
+from partners.network.inference import Outputs, Predictor
 from partners.network.state import DEVIATION, MEAN, PartnerState
 from partners.network.trunk import TrunkLayout
 from partners.settings import Training, TrunkSettings
-from partners.training.training import Progress, train_round
+from partners.training.training import TrainingProgress, train_round
 from partners.training_data.training_set import TrainingSet
 
 # streams of the seed, apart from that of the halves of the candidates: on equal halves heads see no member
@@ -46,7 +46,7 @@ class ShadowTask:
         half = rng.permutation(self.pool.size) < self.pool.size // 2
         return half if shadow % 2 == 0 else ~half
 
-    def train(self, shadow: int, progress: Progress | None = None) -> "Shadow":
+    def train(self, shadow: int, progress: TrainingProgress | None = None) -> "Shadow":
         """Train a shadow from the federation's first trunk, and score all candidates. Equal arguments, equal bits."""
         inside = self.inside(shadow)
         trained = train_round(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from partners.audit.frozen_trunk import Heads, Targets, fit_heads, outputs_of
+from partners.audit.frozen_trunk import Heads, MeasuredTasks, fit_heads, measured_outputs
 from partners.network.input_transform import transformed
 from partners.network.trunk import TrunkLayout
 from partners.settings import NonLinearity, Training, TrunkSettings
@@ -23,14 +23,14 @@ class Candidates:
     """Compounds whose membership is judged, with their targets and the half that each is in."""
 
     x: sparse.csr_matrix  # (n, n_inputs)
-    targets: Targets
+    targets: MeasuredTasks
     halves: NDArray[np.bool_]  # (n,)
 
     @classmethod
     def of(cls, data: TrainingSet, rows: NDArray[np.int64], seed: int) -> "Candidates":
         """Take some rows of a training set, in halves drawn by the seed."""
         halves = np.random.default_rng(seed).permutation(rows.size) < rows.size // 2
-        return cls(data.x[rows], Targets.of(data, rows), halves)
+        return cls(data.x[rows], MeasuredTasks.of(data, rows), halves)
 
 
 def step_agreement(
@@ -97,7 +97,7 @@ class _Layers:
         error = np.zeros(last.shape)
         for half in (candidates.halves, ~candidates.halves):
             heads = fit_heads(hidden, targets, ~half)
-            miss = np.where(half[stored.row], outputs_of(heads, hidden, targets) - stored.data, 0.0)
+            miss = np.where(half[stored.row], measured_outputs(heads, hidden, targets) - stored.data, 0.0)
             error += _back(heads, sparse.csr_matrix((miss, (stored.row, stored.col)), shape=stored.shape))
         return error * _slope(last, self.last)
 

@@ -11,7 +11,7 @@ from partners.training_data.training_set import check_features
 
 
 @dataclass(frozen=True, slots=True)
-class InputLayer:
+class ExpectedFeatures:
     """What a network expects of its features."""
 
     n_inputs: int
@@ -42,7 +42,7 @@ def count_matrices(
     test_fold: int,
     validation_fold: int,
     trust_pickle: bool = False,
-    network: InputLayer | None = None,
+    network: ExpectedFeatures | None = None,
 ) -> MatrixCounts:
     """Read the files as for training and count their content.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partners.models.conformal import Calibration, calibrate
-from partners.network.predict import Outputs
+from partners.network.inference import Outputs
 from partners.settings import EPSILON
 from partners.training_data.training_set import TrainingSet
 

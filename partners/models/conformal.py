@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from partners.errors import BadPredictions, CheckpointDamaged
-from partners.network.predict import Outputs
+from partners.network.inference import Outputs
 from partners.settings import EPSILON
 
 FEWEST_LABELS = 5  # of each class; a task with fewer has no p-values

@@ -20,7 +20,7 @@ from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partners.models.conformal import Calibration, PValues, calibrate
 from partners.models.similarity import Neighbours
-from partners.network.predict import Outputs, Predictor
+from partners.network.inference import Outputs, Predictor
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, trunk_digest, trunk_layout
 from partners.settings import Training, TrunkSettings

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from data_prep.prepared import Prepared
 from data_prep.settings import Preparation
 from partners.models.applicability import Domain, evaluate_domain
+from partners.network.inference import Outputs
 from partners.network.normalisation import normalisation_of
-from partners.network.predict import Outputs
 from partners.network.state import DEVIATION, MEAN
 from partners.scores.gate import GateResult, GateSettings, decide_gate
 from partners.scores.regression_scores import TaskErrors

@@ -14,13 +14,13 @@ from data_prep.settings import Preparation
 from partners.assay_models.assays import assays_of
 from partners.assay_models.choice import Choice
 from partners.assay_models.fitted import AssayModels
-from partners.assay_models.fitting import AssayData, choose_kinds, fit_assay_models
+from partners.assay_models.fitting import AssayData, AssayProgress, choose_kinds, fit_assay_models
 from partners.assay_models.half_data import half_data_precision
 from partners.assay_models.predictor import AssayPredictor
 from partners.files.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint
 from partners.models.compared import ChosenKinds, ComparedModels
 from partners.models.held_out import EvaluatedModel, evaluate_outputs, fewest_per_class
-from partners.network.predict import Outputs, Predictor
+from partners.network.inference import Outputs, Predictor
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, trunk_digest
 from partners.settings import ON_TRUNK, ModelKind, Training, TrunkSettings
@@ -37,11 +37,9 @@ _BY_RULE = "; by rule the take-home model is of the same kind, on the trunk"
 _HEAD_TOO = ", and the head's logit is averaged in, as the task's head row is shared"
 _AUXILIARY = "auxiliary: it helps the others in training, is not scored and has no model of its own"
 
-Progress = Callable[[int, int], None]  # (assays done, assays in all, both sides counted)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Network:
+class TrunkAndHeads:
     """A trunk with a partner's heads."""
 
     trunk: NDArray[np.float32]  # (n_params,)
@@ -88,8 +86,8 @@ def _kinds_of(choice: Choice, *, with_head: bool) -> ChosenKinds:
 def fit_models(
     prepared: Prepared,
     own: PartnerData,
-    local: Network,
-    federated: Network,
+    local: TrunkAndHeads,
+    federated: TrunkAndHeads,
     layout: TrunkLayout,
     settings: TrunkSettings,
     file: Path,
@@ -117,7 +115,7 @@ def fit_models(
     choices = choose_kinds(data, _step(progress, "choosing local models"))
     kinds = [choice.kind for choice in choices]
 
-    def fitted(network: Network, heads: Collection[int], name: str, *, on_trunk: bool) -> AssayModels:
+    def fitted(network: TrunkAndHeads, heads: Collection[int], name: str, *, on_trunk: bool) -> AssayModels:
         predictor = network.predictor(layout, settings, own.training)
         return fit_assay_models(data, kinds, predictor, on_trunk=on_trunk, heads=heads, progress=_step(progress, name))
 
@@ -137,7 +135,7 @@ def _assay_data(prepared: Prepared, own: PartnerData) -> AssayData:
     return AssayData(own.training_set, assays, prepared.descriptors, own.training.seed, own.workers)
 
 
-def _step(progress: Callable[[int, int, str], None] | None, name: str) -> Progress | None:
+def _step(progress: Callable[[int, int, str], None] | None, name: str) -> AssayProgress | None:
     return None if progress is None else lambda done, total: progress(done, total, name)
 
 
@@ -178,8 +176,8 @@ def compare_models(
     own: PartnerData,
     preparation: Preparation,
     models: FittedModels,
-    local: Network,
-    federated: Network,
+    local: TrunkAndHeads,
+    federated: TrunkAndHeads,
     layout: TrunkLayout,
     settings: TrunkSettings,
 ) -> ComparedModels:
@@ -190,7 +188,7 @@ def compare_models(
     data = own.training_set
     known = data.x[data.training_rows]
 
-    def scored(network: Network, assay_models: AssayModels) -> EvaluatedModel:
+    def scored(network: TrunkAndHeads, assay_models: AssayModels) -> EvaluatedModel:
         predictor = AssayPredictor(network.predictor(layout, settings, own.training), assay_models, known, own.workers)
 
         def outputs(fold: int) -> Outputs:

@@ -11,7 +11,7 @@ from partners.assay_models.predictor import ValuePredictor
 from partners.models.conformal import PValues
 from partners.models.final_model import FinalModel, Prediction
 from partners.models.similarity import Neighbours
-from partners.network.predict import Outputs
+from partners.network.inference import Outputs
 from partners.new_assays.extension import Extension
 
 

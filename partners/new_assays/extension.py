@@ -13,7 +13,7 @@ from partners.assay_models.fitted import AssayModels
 from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, load_checkpoint, read_facts, save_checkpoint
 from partners.models.conformal import Calibration
-from partners.network.predict import Outputs
+from partners.network.inference import Outputs
 from partners.network.trunk import TrunkLayout
 
 KIND = "hocket new assay"
@@ -22,7 +22,7 @@ _ALONE, _ON_TRUNK = "alone.", "on_trunk."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Side:
+class CalibratedModel:
     """One model of the assay with the calibration of its predictions."""
 
     models: AssayModels  # a single model, of all tasks
@@ -61,8 +61,8 @@ class Extension:
     """The models of one new assay. It holds fingerprints and results of its compounds: it is private."""
 
     known: sparse.csr_matrix  # (n_known, n_bits) of all its compounds
-    alone: Side  # the best without the trunk
-    on_trunk: Side | None  # the best with it, if that is kept
+    alone: CalibratedModel  # the best without the trunk
+    on_trunk: CalibratedModel | None  # the best with it, if that is kept
     facts: Mapping[str, Any]  # JSON values: what was decided, and the caller's
 
     @property
@@ -104,7 +104,9 @@ class Extension:
             prefix: {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
             for prefix in (_ALONE, _ON_TRUNK)
         }
-        alone, on_trunk = (Side.from_arrays(part, known.shape[0]) if part else None for part in sides.values())
+        alone, on_trunk = (
+            CalibratedModel.from_arrays(part, known.shape[0]) if part else None for part in sides.values()
+        )
         if alone is None:
             raise CheckpointDamaged(f"{path.name}: found no model without the trunk")
         return cls(known, alone, on_trunk, stored.facts)

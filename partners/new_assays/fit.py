@@ -17,7 +17,7 @@ from partners.assay_models.threads import open_threads
 from partners.assay_models.yardstick import Yardstick
 from partners.models.conformal import calibrate
 from partners.new_assays.choice import KeptModel, choose_new
-from partners.new_assays.extension import Extension, Side, outputs_of
+from partners.new_assays.extension import CalibratedModel, Extension, outputs_of
 from partners.new_assays.folds import cross_validation_folds
 from partners.new_assays.new_assay import NewAssay
 from partners.settings import ON_TRUNK, LocalKind, ModelKind
@@ -95,8 +95,8 @@ def fit_extension(new: NewAssay, inputs: Inputs, facts: Mapping[str, Any], seed:
     result = _result(new, yardstick, kept, first, second if kept.keeps_trunk else first)
     return Extension(
         known=new.x,
-        alone=_side(new, inputs.without_hidden(), kept.alone, first, seed),
-        on_trunk=_side(new, inputs, kept.on_trunk, second, seed) if kept.keeps_trunk else None,
+        alone=_calibrated(new, inputs.without_hidden(), kept.alone, first, seed),
+        on_trunk=_calibrated(new, inputs, kept.on_trunk, second, seed) if kept.keeps_trunk else None,
         facts={**facts, "result": asdict(result)},
     )
 
@@ -117,7 +117,7 @@ def _result(new: NewAssay, yardstick: Yardstick, kept: KeptModel, alone: Floats,
     )
 
 
-def _side(new: NewAssay, inputs: Inputs, kind: LocalKind, predicted: Floats, seed: int) -> Side:
+def _calibrated(new: NewAssay, inputs: Inputs, kind: LocalKind, predicted: Floats, seed: int) -> CalibratedModel:
     """Fit to all compounds; calibrate on predictions out of fold, (n,)."""
     assay = new.assay
     model = fit_assay_model(assay, kind, inputs, np.arange(new.n_compounds), seed)
@@ -132,7 +132,7 @@ def _side(new: NewAssay, inputs: Inputs, kind: LocalKind, predicted: Floats, see
         mixing=_mixing(new, predicted),
     )
     outputs = outputs_of(raw, predicted.astype(np.float32))
-    return Side(raw, calibrate(outputs, new.y, new.y_regr, new.y_censor))
+    return CalibratedModel(raw, calibrate(outputs, new.y, new.y_regr, new.y_censor))
 
 
 def _mixing(new: NewAssay, predicted: Floats) -> Mixing:

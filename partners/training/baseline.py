@@ -15,7 +15,7 @@ from partners.network.trunk import TrunkLayout, trunk_digest
 from partners.settings import Training, TrunkSettings
 from partners.training.evaluation import Evaluation, evaluate
 from partners.training.history import RoundScores, best_round, should_stop
-from partners.training.training import Progress, round_seed, seeded_state, train_in_place
+from partners.training.training import TrainingProgress, round_seed, seeded_state, train_in_place
 from partners.training_data.aligned_arrays import copied
 from partners.training_data.training_set import TrainingSet
 
@@ -57,7 +57,7 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, with a checkpoint file a
     checkpoint_file: Path,
     *,
     first_state: PartnerState | None = None,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> Baseline:
     """Train for `budget` from `first_trunk`, with the federation's first trunk and seeds.
 
@@ -109,7 +109,7 @@ def _next_round(
     trunk_settings: TrunkSettings,
     training: Training,
     budget: Budget,
-    progress: Progress | None,
+    progress: TrainingProgress | None,
 ) -> Baseline:
     """Train one more round, in the memory of `now`."""
     trunk, round_no = now.trunk, len(now.history)
@@ -211,7 +211,9 @@ def _facts(
     return as_read
 
 
-def _shifted(progress: Progress | None, history: tuple[RoundScores, ...], budget: Budget) -> Progress | None:
+def _shifted(
+    progress: TrainingProgress | None, history: tuple[RoundScores, ...], budget: Budget
+) -> TrainingProgress | None:
     if progress is None:
         return None
     before = f", {history[-1].short}" if history else ""

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from partners.errors import BadFolds
 from partners.network.batches import loss_weights
-from partners.network.predict import Outputs, predict
+from partners.network.inference import Outputs, predict
 from partners.network.state import DEVIATION, Arrays, PartnerState
 from partners.network.trunk import TrunkLayout
 from partners.scores.regression_scores import RegressionMetrics, TaskErrors, mean_errors, score_regression

@@ -15,7 +15,7 @@ from partners.settings import ServerOptimiser, TrunkSettings
 from partners.training.evaluation import evaluate
 from partners.training.partner_data import PartnerData
 from partners.training.server_step import server_step
-from partners.training.training import Progress, train_in_place
+from partners.training.training import TrainingProgress, train_in_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def train_locally(
     before: Iterable[tuple[slice, NDArray[np.float32]]],
     private: PartnerState | None,
     seed: tuple[int, ...],
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> LocalRound:
     """Train trunk and heads for one round from the shared vector, in the memory of vector and private state.
 

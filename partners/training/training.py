@@ -21,7 +21,7 @@ from partners.training.optimiser import Optimiser, check_moments, learning_rate_
 from partners.training_data.aligned_arrays import copied
 from partners.training_data.training_set import TrainingSet, check_features
 
-Progress = Callable[[int, int, str], None]  # steps done, steps in all, text to show
+TrainingProgress = Callable[[int, int, str], None]  # steps done, steps in all, text to show
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +64,7 @@ def train_round(  # noqa: PLR0913 -- data, model, settings and chance: each is o
     seed: int | Sequence[int],
     n_steps: int,
     *,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> RoundResult:
     """Take exactly `n_steps` optimiser steps over shuffled batches of the training folds.
 
@@ -93,7 +93,7 @@ def train_in_place(  # noqa: PLR0913 -- as train_round
     n_steps: int,
     *,
     tied: Groups = (),
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> TrainedInPlace:
     """Train as `train_round` does, to the same bits, in the memory of trunk and state.
 
@@ -185,7 +185,7 @@ class Stepper:
         batches: Iterator[NDArray[np.int64]],
         make_batch: BatchMaker,
         dropout: Dropout | None = None,
-        progress: Progress | None = None,
+        progress: TrainingProgress | None = None,
     ) -> NDArray[np.float64]:
         """Take steps, each on the next rows of `batches`; return their losses (n_steps,). Raises TrainingDiverged."""
         losses = np.empty(n_steps)

@@ -19,7 +19,7 @@ from pipeline.plan.plan import COUNTING_ROUND, Plan, round_name
 from secure.messages.message_name import MessageName
 from secure.messages.messages import utc
 
-Progress = Callable[[int, int], None]  # (done, total) attempts
+AttemptProgress = Callable[[int, int], None]  # (done, total) attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def audit(
     now: float,
     recompute: bool = True,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: AttemptProgress | None = None,
 ) -> AuditTrail:
     """Check every file of the exchange.
 
@@ -212,9 +212,11 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Tru
 
 
 def _notes(attempts: Sequence[AttemptRecord], transcript: Transcript, plan: Plan) -> Iterator[str]:
-    closing = transcript.of("ready", plan.rounds.n_rounds + 1, 1)
-    if closing and (silent := [name for name in plan.partner_names if name not in closing]):
-        yield f"{', '.join(silent)} has not signed its last trunk yet"
+    last = plan.rounds.n_rounds
+    is_over = any(record.round_no == last and record.outcome == "sum" and not record.unreleased for record in attempts)
+    closing = transcript.of("ready", last + 1, 1)
+    if is_over and (silent := [name for name in plan.partner_names if name not in closing]):
+        yield f"{', '.join(silent)} {'has' if len(silent) == 1 else 'have'} not signed the last trunk yet"
     for path in transcript.unfinished:
         yield f"{path}: has no manifest; its sender is still posting it, or was stopped"
     for record in attempts:

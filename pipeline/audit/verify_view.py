@@ -27,12 +27,12 @@ def trail_json(trail: AuditTrail, plan: Plan) -> dict[str, Any]:
         **asdict(trail),
         "n_sums": trail.n_sums,
         "n_recomputed": trail.n_recomputed,
-        "verdict": _verdict(trail, plan),
+        "verdict": _conclusion(trail, plan),
     }
 
 
 def print_trail(trail: AuditTrail, plan: Plan, console: Console) -> None:
-    """Print the members, every attempt, notes and warnings, and the verdict in the last line."""
+    """Print the members, every attempt, notes and warnings, and the conclusion in the last line."""
     for line in _header(trail, plan):
         console.print(line, markup=False, soft_wrap=True)
     if console.is_terminal and trail.attempts:
@@ -43,7 +43,7 @@ def print_trail(trail: AuditTrail, plan: Plan, console: Console) -> None:
     for kind, lines in (("note", trail.notes), ("warning", trail.warnings)):
         for line in lines:
             console.print(f"{kind}: {line}", markup=False, soft_wrap=True, style="yellow" if kind == "warning" else "")
-    console.print(_verdict(trail, plan), markup=False, soft_wrap=True)
+    console.print(_conclusion(trail, plan), markup=False, soft_wrap=True)
 
 
 def _header(trail: AuditTrail, plan: Plan) -> Iterator[str]:
@@ -134,7 +134,7 @@ def _duration(seconds: int) -> str:
     return f"{'-' if seconds < 0 else ''}{timedelta(seconds=abs(seconds))}"
 
 
-def _verdict(trail: AuditTrail, plan: Plan) -> str:
+def _conclusion(trail: AuditTrail, plan: Plan) -> str:
     checked = f"{trail.n_files} files, {trail.n_signatures} signatures, {trail.n_recomputed} sums recomputed"
     n_skipped = trail.n_sums - trail.n_recomputed
     skipped = f", {n_skipped} not recomputed" if n_skipped else ""

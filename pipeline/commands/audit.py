@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import EXISTING_FILE, examples, interruptible, log_format
+from pipeline.commands.options import examples, interruptible, log_format, member_config
 from pipeline.runtime.log import Log
 
 
@@ -16,7 +16,7 @@ from pipeline.runtime.log import Log
         "hocket audit partner.toml --shadows 64  # goes on where it was stopped",
     ),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @click.option("--quick", is_flag=True, help="Columns, canaries and incoming trunks alone, without shadow models.")
 @click.option(
     "--shadows",

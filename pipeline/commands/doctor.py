@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import EXISTING_FILE, examples
+from pipeline.commands.options import examples, member_config
 from pipeline.runtime.printable import printable
 
 _COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
@@ -18,7 +18,7 @@ _COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
     short_help="Check a member's set-up and say what to do.",
     epilog=examples("hocket doctor partner.toml", "hocket doctor aggregator.toml --json"),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(config: Path, as_json: bool) -> None:
     """Check a member's whole set-up before it runs, and say what to do.

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, input_columns, interruptible, log_format
+from pipeline.commands.options import (
+    ANY_PATH,
+    EXISTING_FILE,
+    column_options,
+    examples,
+    interruptible,
+    log_format,
+    member_config,
+)
 from pipeline.runtime.log import Log
 
 
@@ -15,10 +23,10 @@ from pipeline.runtime.log import Log
         "hocket embed partner.toml new.csv --output new.npz",
     ),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @click.argument("structures", type=EXISTING_FILE, metavar="INPUT")
 @click.option("--output", type=ANY_PATH, required=True, help="A .parquet or .npz file.")
-@input_columns
+@column_options
 @log_format
 def embed(
     config: Path, structures: Path, output: Path, id_column: str | None, smiles_column: str | None, log: Log

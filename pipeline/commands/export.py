@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, echo, examples
+from pipeline.commands.options import ANY_PATH, echo, examples, member_config
 
 
 @click.group()
@@ -17,7 +17,7 @@ def export() -> None:
     short_help="Write the federated model in SparseChem's format.",
     epilog=examples("hocket export sparsechem partner.toml model.pt"),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @click.argument("output", type=ANY_PATH)
 @click.option("--json", "settings_file", type=ANY_PATH, help="File for its settings  [default: OUTPUT with .json].")
 def export_sparsechem(config: Path, output: Path, settings_file: Path | None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import EXISTING_FILE, examples, interruptible, log_format
+from pipeline.commands.options import EXISTING_FILE, examples, interruptible, log_format, member_config
 from pipeline.runtime.log import Log
 
 
@@ -16,7 +16,7 @@ from pipeline.runtime.log import Log
         "hocket extend partner.toml --assays new-T0.csv --activities new-T1.csv --structures new-T2.csv",
     ),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @click.option("--assays", type=EXISTING_FILE, required=True, help="Table T0 of the new assays.")
 @click.option("--activities", type=EXISTING_FILE, required=True, help="Table T1, at least 20 compounds an assay.")
 @click.option("--structures", type=EXISTING_FILE, help="Table T2 of their compounds  [default: the configuration's].")

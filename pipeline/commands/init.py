@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, member_config
 
 _TABLES = ("assays", "activities", "structures")
 _FORCE = click.option("--force", is_flag=True, help="Replace an existing file.")
@@ -156,7 +156,7 @@ def init_tables(folder: Path, force: bool) -> None:
     They show the columns, and their 200 compounds are enough for a scored task. Replace their rows with your own, or
     name your own columns in [data.columns] of partner.toml.
     """
-    from data_prep.samples import sample_tables
+    from data_prep.samples.sample_tables import sample_tables
     from pipeline.setup.init_files import write_files
 
     files = {folder / name: text for name, text in sample_tables().items()}
@@ -199,7 +199,7 @@ def init_aggregator(folder: Path, force: bool, **options: Any) -> None:  # noqa:
     short_help="Propose rows for the plan's catalogue.",
     epilog=examples("hocket init catalogue partner.toml", "hocket init catalogue partner.toml --output rows.csv"),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @click.option("--output", "file", type=ANY_PATH, default="catalogue.csv", show_default=True, help="File to write.")
 @_FORCE
 def init_catalogue(config: Path, file: Path, force: bool) -> None:

@@ -13,7 +13,7 @@ from pipeline.commands.options import EXISTING_FILE, echo, examples
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(file: Path, as_json: bool) -> None:
     """Describe any hocket file without a key."""
-    from pipeline.audit.inspect_file import as_lines, describe_file
+    from pipeline.audit.describe_file import as_lines, describe_file
 
     facts = describe_file(file)
     echo(json.dumps(facts, indent=1) if as_json else "\n".join(as_lines(facts)))

@@ -34,10 +34,11 @@ class _PlanFile(click.Path):
 
 
 PLAN_FILE = _PlanFile(exists=True, dir_okay=False, path_type=Path)
+member_config = click.argument("config", type=EXISTING_FILE)  # partner.toml or aggregator.toml
 _OPTION = "--log-format"
 
 
-def input_columns(command: FC) -> FC:
+def column_options(command: FC) -> FC:
     """Add the options that name the columns of INPUT."""
     id_column = click.option(
         "--id-column", help="INPUT's column, or SD field, with the compounds' ids  [default: input_compound_id]."

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, examples, input_columns, interruptible, log_format
+from pipeline.commands.options import (
+    ANY_PATH,
+    EXISTING_FILE,
+    column_options,
+    examples,
+    interruptible,
+    log_format,
+    member_config,
+)
 from pipeline.runtime.log import Log
 
 if TYPE_CHECKING:  # numpy and pydantic
@@ -22,7 +30,7 @@ if TYPE_CHECKING:  # numpy and pydantic
         "hocket predict partner.toml --list-tasks",
     ),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @click.argument("structures", type=EXISTING_FILE, metavar="INPUT", required=False)
 @click.option("--output", type=ANY_PATH, help="A .csv, .csv.gz or .parquet file  [default: CSV to standard output].")
 @click.option(
@@ -52,7 +60,7 @@ if TYPE_CHECKING:  # numpy and pydantic
     is_flag=True,
     help="Write an apostrophe before ids that a spreadsheet would take for formulas: =, +, - or @ at the beginning.",
 )
-@input_columns
+@column_options
 @log_format
 def predict(  # noqa: PLR0913, PLR0917 -- click's options
     config: Path,
@@ -103,7 +111,7 @@ def predict(  # noqa: PLR0913, PLR0917 -- click's options
             n_explained=n_explained or 0,
             for_spreadsheets=spreadsheet,
         )
-        from pipeline.model.predict import predict_structures  # torch: only when the request is known to be sound
+        from pipeline.model.predictions import predict_structures  # torch: only when the request is known to be sound
 
         predict_structures(request, log)
 
@@ -113,7 +121,7 @@ def _list_tasks(config_file: Path, tasks: tuple[str, ...] | None, model: "Which 
 
     from pipeline.home.paths import Home
     from pipeline.model.description import Description
-    from pipeline.model.task_table import print_tasks, task_rows
+    from pipeline.model.task_table import listed_tasks, print_tasks
     from pipeline.plan.member_configs import PartnerConfig
 
     config = PartnerConfig.read(config_file)
@@ -123,4 +131,4 @@ def _list_tasks(config_file: Path, tasks: tuple[str, ...] | None, model: "Which 
         from pipeline.runtime.progress import ProgressReporter
 
         folder = model_folder(config, ProgressReporter(config.name, log))
-    print_tasks(task_rows(Description.read(folder), tasks, model), Console(highlight=False))
+    print_tasks(listed_tasks(Description.read(folder), tasks, model), Console(highlight=False))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import ANY_PATH, EXISTING_FILE, echo, examples, interruptible, log_format
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, echo, examples, interruptible, log_format, member_config
 from pipeline.runtime.log import Log
 
 
@@ -28,7 +28,7 @@ def _show_columns(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         "hocket prepare partner.toml --structures new.csv --output new",
     ),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @click.option(
     "--columns",
     is_flag=True,

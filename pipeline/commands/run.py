@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import EXISTING_FILE, examples, interruptible, log_format
+from pipeline.commands.options import examples, interruptible, log_format, member_config
 from pipeline.runtime.log import Log
 
 
@@ -55,7 +55,7 @@ def _stop_when_stdin_ends() -> None:
 @partner.command(
     "run", epilog=examples("hocket partner run partner.toml", "hocket partner run partner.toml --once  # cron")
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @_ONCE
 @_TIMEOUT
 @_END_WITH_STDIN
@@ -72,7 +72,7 @@ def partner_run(config: Path, once: bool, timeout_s: float | None, log: Log) -> 
     "run",
     epilog=examples("hocket aggregator run aggregator.toml", "hocket aggregator run aggregator.toml --once  # cron"),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @_ONCE
 @_TIMEOUT
 @_END_WITH_STDIN

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import EXISTING_FILE, examples, port_option
+from pipeline.commands.options import examples, member_config, port_option
 
 
 @click.command(
     short_help="Serve a partner's finished model to scripts.",
     epilog=examples("hocket serve partner.toml  # then send SMILES as the printed curl command does"),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @port_option(5002)
 def serve(config: Path, port: int) -> None:
     """Serve the model that the gate keeps, on this machine only, until Ctrl-C.
@@ -29,7 +29,7 @@ def serve(config: Path, port: int) -> None:
     short_help="Serve MLflow's pages for a member's store.",
     epilog=examples("hocket ui partner.toml --port 5001  # then open the address that it prints"),
 )
-@click.argument("config", type=EXISTING_FILE)
+@member_config
 @port_option(5000)
 def ui(config: Path, port: int) -> None:
     """Serve MLflow's pages for that member's store, on this machine only, until Ctrl-C.

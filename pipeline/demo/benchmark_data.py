@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from secure.files import atomic_file
 
 REQUIREMENT = "MoleculeACE==3.0.0"
 WHEEL = "MoleculeACE-3.0.0-py3-none-any.whl"
@@ -23,10 +24,11 @@ def ensure_wheel(cache: Path | None = None) -> Path:
     kept = cache / WHEEL
     if not kept.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
+        with tempfile.TemporaryDirectory() as folder:
             downloaded = _download(Path(folder))
             _check(downloaded)
-            downloaded.replace(kept)
+            with atomic_file(kept) as file:
+                file.write(downloaded.read_bytes())
     _check(kept)
     return kept
 

@@ -102,7 +102,7 @@ def _make_data(folder: Path, options: Options, partners: list[str]) -> None:
     if source and source.is_dir():
         _copy_partner_folders(source, folder, partners)
         return
-    from data_prep.benchmark_split import split_benchmark  # noqa: PLC0415 -- rdkit is slow to import
+    from data_prep.samples.benchmark_split import split_benchmark  # noqa: PLC0415 -- rdkit is slow to import
 
     split_benchmark(source or ensure_wheel(), len(partners), _DATA_SHARE, options.seed, folder)
 

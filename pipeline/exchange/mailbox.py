@@ -226,7 +226,7 @@ def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
         most = most_bytes(kind, plan.possible_lengths(manifest.round).longest, parameters)
     else:
         n_bytes = secret_bytes(parameters) if manifest.kind == "deal" else KEY_BYTES
-        most = envelopes.most_bytes(n_partners, n_bytes)
+        most = envelopes.most_envelope_bytes(n_partners, n_bytes)
     if manifest.payload is not None and manifest.payload.size > most:
         raise PayloadMismatch(f"{where}: announces {manifest.payload.size} bytes, expected at most {most}")
 

@@ -13,7 +13,7 @@ from data_prep.prediction.atom_bits import AtomBits, atom_bits
 from data_prep.prediction.atom_pictures import AtomPicture, draw_atoms
 from data_prep.prediction.prediction_files import Columns, Sink, Texts
 from partners.models.occlusion import atom_contributions
-from partners.network.predict import logistic
+from partners.network.inference import logistic
 from pipeline.model.description import ClassTask, RegrTask, Selection
 from pipeline.model.explanation_files import open_explanations, picture_name
 from pipeline.model.folder import OpenModel

@@ -13,7 +13,7 @@ from data_prep.folds.keyed import bit_permutation
 from data_prep.prepared import Prepared
 from partners.assay_models.fitted import AssayModels
 from partners.models.final_model import FinalModel, write_model_files
-from partners.models.take_home import FittedModels, Network
+from partners.models.take_home import FittedModels, TrunkAndHeads
 from partners.network.state import PartnerState
 from partners.network.trunk import trunk_digest
 from partners.new_assays.extended_model import ExtendedModel
@@ -83,8 +83,8 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
     *,
     partner: str,
     training: Training,
-    local: Network,
-    federated: Network,
+    local: TrunkAndHeads,
+    federated: TrunkAndHeads,
     fitted: FittedModels,
     kept: Which,
     compound_timeout_s: float,
@@ -125,7 +125,7 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
 
 
 def _models_by_file(
-    folder: Path, local: Network, federated: Network, fitted: FittedModels
+    folder: Path, local: TrunkAndHeads, federated: TrunkAndHeads, fitted: FittedModels
 ) -> dict[Path, tuple[NDArray[np.float32], PartnerState, AssayModels]]:
     return {
         folder / weights_file("local"): (local.trunk, local.state, fitted.strongest),

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from data_prep.prepared import Prepared, read_prepared
 from partners.files.checkpoint import read_facts
 from partners.files.round_checkpoint import RoundStart
-from partners.models.take_home import Network, read_models
+from partners.models.take_home import TrunkAndHeads, read_models
 from partners.network.trunk import trunk_digest
 from partners.settings import Training
 from partners.training.baseline import read_baseline
@@ -53,7 +53,7 @@ def rebuild_final_model(config: PartnerConfig) -> list[str]:
         raise ConfigError(f"{final_file}: found no heads, expected those of a partner that took part in a round")
     prepared = finished_matrices(home)
     data = training_set(prepared, plan.preparation.folds, training, left_out_of(home, prepared.x))
-    federated = Network(*final.model(input_columns(plan, home, holders)))
+    federated = TrunkAndHeads(*final.model(input_columns(plan, home, holders)))
     _check_fitted(home.assay_models, data, (local.trunk, federated.trunk))
     group = group_secret(config, plan)
     return write_final_model(
@@ -64,7 +64,7 @@ def rebuild_final_model(config: PartnerConfig) -> list[str]:
         group.structure_seed,
         partner=config.name,
         training=training,
-        local=Network(local.trunk, local.state),
+        local=TrunkAndHeads(local.trunk, local.state),
         federated=federated,
         fitted=read_models(home.assay_models, plan.layout.trunk, data.training_rows.size),
         kept=report.gate.kept,

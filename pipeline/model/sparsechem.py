@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from partners.files.matrix_counts import InputLayer, count_matrices
+from partners.files.matrix_counts import ExpectedFeatures, count_matrices
 from partners.files.round_checkpoint import RoundStart
 from partners.files.sparsechem_model import SparseChemModel, write_sparsechem
 from partners.network.input_columns import InputColumns
@@ -59,7 +59,7 @@ def check_matrices(
     if plan_file:
         plan = read_plan(plan_file)
         test_fold, validation_fold = plan.preparation.folds.test, plan.preparation.folds.validation
-        network = InputLayer(plan.layout.n_inputs, plan.trunk.input_transform)
+        network = ExpectedFeatures(plan.layout.n_inputs, plan.trunk.input_transform)
     counts = count_matrices(
         files, test_fold=test_fold, validation_fold=validation_fold, trust_pickle=trust_pickle, network=network
     )

@@ -25,7 +25,7 @@ from data_prep.prediction.prediction_files import (
     growing_tables,
     sink_for_spreadsheets,
 )
-from data_prep.prediction.structure_files import StructureRecord, expect_columns, read_batches
+from data_prep.prediction.structure_files import StructureRecord, expect_structure_columns, read_batches
 from data_prep.structures.watchdog import worker_pool
 from pipeline.errors import ConfigError
 from pipeline.runtime.progress import ProgressReporter
@@ -65,7 +65,7 @@ class StructureInput:
         """
         chosen = {COMPOUND_ID: self.id_column, SMILES: self.smiles_column}
         if any(chosen.values()):
-            expect_columns(self.file)
+            expect_structure_columns(self.file)
         return {column: (name,) if name else (*self.columns.get(column, ()), column) for column, name in chosen.items()}
 
 

@@ -35,7 +35,7 @@ _NUMBERS = {"n_active", "n_inactive", "n_values"}
 Row = dict[str, str]
 
 
-def task_rows(description: Description, names: tuple[str, ...] | None, which: Which | None) -> Iterator[Row]:
+def listed_tasks(description: Description, names: tuple[str, ...] | None, which: Which | None) -> Iterator[Row]:
     """Yield a row for each task, classification tasks first; a number that a kind of task does not have is empty.
 
     names : as for Selection; None: all tasks, auxiliary ones too

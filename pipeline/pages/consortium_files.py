@@ -8,7 +8,7 @@ from rich.console import Console
 from pipeline.home.json_files import write_json
 from pipeline.pages.consortium_page import consortium_page
 from pipeline.pages.page import page_digest, write_page
-from pipeline.report.consortium import Consortium, check_same, merge, network_sentence
+from pipeline.report.consortium import Consortium, check_same, merge, pooled_network_sentence
 from pipeline.report.shareable_schema import read_shared
 from pipeline.report.terminal_table import print_tables
 from pipeline.runtime.outputs import writing
@@ -37,6 +37,6 @@ def print_merged(merged: Consortium, output: Path) -> None:
     print_tables(merged.partners)
     console = Console(soft_wrap=True, highlight=False)
     console.print(merged.verdict.sentence, markup=False)
-    if second := network_sentence(merged):
+    if second := pooled_network_sentence(merged):
         console.print(second, markup=False)
     console.print(f"page: {output / PAGE}", markup=False)

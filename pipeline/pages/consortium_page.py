@@ -28,7 +28,7 @@ from pipeline.pages.tables import (
     picks_table,
     worth_table,
 )
-from pipeline.report.consortium import Consortium, Pooled, comparison_of, network_sentence
+from pipeline.report.consortium import Consortium, Pooled, comparison_of, pooled_network_sentence
 from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, TaskKind
 from pipeline.report.numbers import NONE, count, interval, number, signed
 from pipeline.report.picks import picks_sentence, pooled_picks
@@ -66,7 +66,7 @@ def consortium_page(merged: Consortium) -> Page:
         sentence=merged.verdict.sentence,
         facts=facts_of(merged),
         sections=sections,
-        more=[sentence for sentence in (_hits(merged), network_sentence(merged)) if sentence],
+        more=[sentence for sentence in (_hits(merged), pooled_network_sentence(merged)) if sentence],
         footer=footer_of(merged),
     )
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, TypeAdapter, field_validator, model_validator
 
 from data_prep.columns import COLUMN_NAMES, nearest
 from data_prep.settings import OwnTables
@@ -58,6 +58,9 @@ def expect_columns(columns: Iterable[str]) -> None:
             raise ValueError(f"found {column!r}, expected one of {', '.join(COLUMN_NAMES)}{advice}")
 
 
+_READING = {name: about["description"] for name, about in TypeAdapter(OwnTables).json_schema()["properties"].items()}
+
+
 class Tables(Schema):
     """The input tables: CSV, CSV.gz, Parquet or Excel; table T2 may be an SD file."""
 
@@ -70,16 +73,9 @@ class Tables(Schema):
     structures: str
     """Table T2, the structures."""
 
-    unit: str = ""
-    """Unit of T1's values without standard_unit: M, mM, uM, nM, pM, log10 nM, -log10 M, ... (data_prep/README.md);
-    empty: log units.
-    """
-
-    accept: tuple[str, ...] = ()
-    """Assay ids whose values are taken as they are, although they can hardly be in log units or are all rejected."""
-
-    most_rejected: float = Field(default=0.1, ge=0, le=1)
-    """Share of T1's rows; if more are rejected, or an assay whole, nothing is prepared and no run goes on; 1: any."""
+    unit: str = Field(default="", description=_READING["unit"])
+    accept: tuple[str, ...] = Field(default=(), description=_READING["accept"])
+    most_rejected: float = Field(default=0.1, ge=0, le=1, description=_READING["most_rejected"])
 
     compound_timeout_s: float = Field(default=60.0, gt=0, le=86_400)
     """Seconds; a structure that takes longer to prepare is left out."""
@@ -89,10 +85,7 @@ class Tables(Schema):
     sent to anyone.
     """
 
-    columns: dict[str, str | tuple[str, ...]] = Field(default={})
-    """What columns are called in your tables, if not as `hocket prepare --columns` shows: {smiles = "STRUCTURE"}, or of
-    several names the first that a table has: {input_compound_id = ["CMPD", "Compound"]}.
-    """
+    columns: dict[str, str | tuple[str, ...]] = Field(default={}, description=_READING["columns"])
 
     scheduler: str = ""
     """tcp://HOST:8786, tls:// or local:N: your own Dask cluster, to which the structures are sent for preparation;

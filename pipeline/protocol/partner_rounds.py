@@ -22,8 +22,8 @@ from pipeline.plan.plan import COUNTING_ROUND
 from pipeline.protocol.closing import closing_ready, not_confirmed, post_last_trunk
 from pipeline.protocol.counted_keys import named_in_ready, with_counts
 from pipeline.protocol.enrolment import Enrolment
-from pipeline.protocol.round_measures import RoundMeasures
-from pipeline.protocol.round_seal import RoundSeal
+from pipeline.protocol.round_measures import RoundMeasures, roster_measures, shown_scores, upload_measures
+from pipeline.protocol.round_seal import RoundSeal, update_weight
 from pipeline.protocol.sealed_round import Openable, SealedRound
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
@@ -31,9 +31,6 @@ from secure.encoding.roster import Roster
 from secure.sealing.fixed_point import next_bounds
 from secure.sealing.open_sum import CheckedSum, OpenedSum
 from secure.sealing.release import ReleaseSeed
-
-# in the log line at the end of a round
-_SHOWN = ("loss_train", "validation_loss", "validation_roc_auc", "validation_r2")
 
 
 class PartnerRounds:
@@ -170,21 +167,12 @@ class PartnerRounds:
                 release=release,
                 bounds=self._start.bounds,
                 rng=np.random.default_rng((*self._seed, *self.mailbox.me.encode())),
-                weight=self._weight(),
+                weight=update_weight(self.plan.seal, self._own.training_set.n_training_labels, self._reporter),
                 residual=residual,
                 progress=progress,
             )
         self._files.write_residual(report.residual, report.clipped_share)  # before the update can be posted
         return self._files.unposted
-
-    def _weight(self) -> int:
-        """1, or the number of labels in the training folds if the plan weighs by size."""
-        if self.plan.seal.weights == "equal":
-            return 1
-        n_labels, most = self._own.training_set.n_training_labels, self.plan.seal.max_weight
-        if n_labels > most:
-            self._reporter.report(f"{n_labels} training labels count as {most}, the plan's seal.max_weight")
-        return max(1, min(n_labels, most))
 
     def check(self, sum_file: Path, roster: Roster) -> CheckedSum:
         """Decrypt a sum and check its tag."""
@@ -234,25 +222,16 @@ class PartnerRounds:
         return private, residual
 
     def _record(self, roster: Roster, next_start: RoundStart) -> None:
-        measures, factors = self._measures, self._own.counts.factors(roster.members)
+        measures = self._measures
         if next_start.private is not None and self._own.is_validated(self._round_no, self.plan.rounds.n_rounds):
             with measures.timed("validate"):
                 measures.add(validation_scores(self._own, self._agreed, next_start.vector, next_start.private))
-        measures.add({"attempt": self._sealed.attempt_no, "n_members": len(roster.members)})
-        if self.plan.catalogue.tasks:
-            measures.add({"catalogue_rows": int(np.count_nonzero(factors))})
-        if self.plan.columns.are_counted:
-            is_sent = self._own.columns.counts.is_sent(roster.members)
-            measures.add({"shared_columns": int(np.count_nonzero(is_sent))})
-        if self.mailbox.has(update := self._sealed.attempt.mine("update")):
-            payload = self.mailbox.own(update).payload
-            n_bytes = payload.size if payload else 0
-            measures.add({"upload_bytes": n_bytes, "upload_bytes_per_parameter": n_bytes / self._layout.n_params})
-        metrics = measures.finished()
+        measures.add({"attempt": self._sealed.attempt_no} | roster_measures(self.plan, self._own, roster.members))
+        measures.add(upload_measures(self.mailbox, self._sealed.attempt.mine("update"), self._layout.n_params))
         facts = {"trunk": next_start.digest, "roster": list(roster.members)}
-        write_record(self.home.metrics, RoundRecord(self._round_no, self._clock(), metrics, facts))
-        scores = ", ".join(f"{key} {metrics[key]:.4f}" for key in _SHOWN if key in metrics)
-        self._reporter.report(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {scores}")
+        record = RoundRecord(self._round_no, self._clock(), measures.finished(), facts)
+        write_record(self.home.metrics, record)
+        self._reporter.report(f"round {self._round_no} of {self.plan.rounds.n_rounds} done: {shown_scores(record)}")
 
     def _tidy(self) -> None:
         """Remove a finished round's files except messages: the next start has its state, the exchange its payloads."""

@@ -8,12 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.protocol.enrolment import Enrolment
-from secure.ciphertexts.parameters import SealParameters
+from pipeline.runtime.progress import ProgressReporter
+from secure.ciphertexts.parameters import SealParameters, SealSettings
 from secure.encoding.roster import Roster
 from secure.sealing.open_sum import CheckedSum, OpenedSum, check_sum
 from secure.sealing.release import ReleaseSeed
 from secure.sealing.seal import SealReport, seal_update
 from secure.sealing.workers import Progress
+
+
+def update_weight(settings: SealSettings, n_labels: int, reporter: ProgressReporter) -> int:
+    """1, or the number of labels in the training folds if the plan weighs by size."""
+    if settings.weights == "equal":
+        return 1
+    if n_labels > settings.max_weight:
+        reporter.report(f"{n_labels} training labels count as {settings.max_weight}, the plan's seal.max_weight")
+    return max(1, min(n_labels, settings.max_weight))
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def comparison_of(summary: SharedComparisons, kind: TaskKind, metric: str) -> Sh
     return comparisons.comparison(metric) if comparisons else None
 
 
-def network_sentence(merged: Consortium) -> str:
+def pooled_network_sentence(merged: Consortium) -> str:
     """The second result in a sentence: the same network with federation over that without; "" if it is not shared."""
     pooled = merged.network["average_precision"]
     if pooled is None or pooled.change is None or pooled.interval_95 is None:

@@ -2,7 +2,7 @@
 
 from typing import Any, Generic, TypeVar
 
-from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from pipeline.plan.toml_schema import Schema
 from pipeline.report.metrics import Side
@@ -15,6 +15,8 @@ _LONGEST_VALUE = 60  # characters shown of a wrong value
 
 class ReportPart(Schema):
     """Part of a report, checked when it is made and when it is read; refuses unknown keys, NaN and infinity."""
+
+    model_config = ConfigDict(use_attribute_docstrings=False)  # pydantic reads the source again for every class
 
     def to_json(self) -> dict[str, Any]:
         """The part as JSON, as in its file."""

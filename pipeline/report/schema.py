@@ -256,7 +256,7 @@ class Fold(ReportPart):
 class PreparationCounts(ReportPart):
     """Counts of the prepared data: most of summary.json of the prepared matrices, whose keys are sorted."""
 
-    assays: dict[str, JsonValue]  # no page shows this and the other unchecked tables; see `data_prep.summary`
+    assays: dict[str, JsonValue]  # no page shows this and other unchecked tables: see `data_prep.preparation.summary`
     classification: dict[str, JsonValue]
     compounds: dict[str, JsonValue]
     folds: list[Fold]

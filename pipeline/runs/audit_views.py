@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from partners.audit.attacks import ATTACKS, ShadowScores
 from partners.audit.canaries import canary_rows
-from partners.audit.frozen_trunk import Fit, Targets, fit_heads, hidden_inputs, judged_fit
+from partners.audit.frozen_trunk import Fit, MeasuredTasks, fit_heads, hidden_inputs, judged_fit
 from partners.audit.groups import groups_of
 from partners.audit.rates import Rates, epsilon_bound, membership_rates, permuted
 from partners.audit.shadows import Shadow, ShadowTask, joined
@@ -71,7 +71,7 @@ def canary_views(
     known = np.sort(np.random.default_rng(subject.training.seed).permutation(known)[:_MOST_KNOWN])
     every = np.concatenate([known, rows])
     is_canary = np.arange(every.size) >= known.size
-    candidates = Candidates(subject.whole.x[every], Targets.of(subject.whole, every), is_canary)
+    candidates = Candidates(subject.whole.x[every], MeasuredTasks.of(subject.whole, every), is_canary)
     last, first = (_of_canaries(subject, trunk, candidates) for trunk in (subject.trunk, subject.first_trunk))
     scores = {GAINED: (last - first)[is_canary], CONFIDENCE: last[is_canary]}
     if (trunks := subject.trunks()) is not None:

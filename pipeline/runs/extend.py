@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep.prepare import prepare
+from data_prep.preparation.prepare import prepare
 from data_prep.prepared import Prepared, read_measured_assays, read_prepared, read_summary
 from partners.models.final_model import FinalModel
 from partners.new_assays.extension import Extension

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.prepared import Prepared
-from partners.models.take_home import FittedModels, Network, compare_models, fit_models
+from partners.models.take_home import FittedModels, TrunkAndHeads, compare_models, fit_models
 from partners.network.input_columns import NO_COLUMNS
 from partners.training.baseline import Baseline, Budget, train_baseline
 from partners.training.partner_data import PartnerData
@@ -195,7 +195,7 @@ class PartnerRun:
         baseline, final = self._local_only(self._own), rounds.final()
         if final.private is None:
             raise ConfigError(_NO_HEADS)
-        local, federated = Network(baseline.trunk, baseline.state), Network(*final.model(self._own.columns))
+        local, federated = TrunkAndHeads(baseline.trunk, baseline.state), TrunkAndHeads(*final.model(self._own.columns))
         fitted = self._fitted(self._matrices, self._own, local, federated)
         plan = self._mailbox.plan
         report = full_report(
@@ -237,7 +237,9 @@ class PartnerRun:
         # a run that is killed before it has looked leaves a report in which nobody has confirmed
         write_report(self.home, report.model_copy(update={"unconfirmed": plan.partner_names}))
 
-    def _fitted(self, matrices: Prepared, own: PartnerData, local: Network, federated: Network) -> FittedModels:
+    def _fitted(
+        self, matrices: Prepared, own: PartnerData, local: TrunkAndHeads, federated: TrunkAndHeads
+    ) -> FittedModels:
         plan = self._mailbox.plan
         with self._reporter.progress("fitting the models of single assays") as progress:
             return fit_models(

@@ -5,11 +5,11 @@ from typing import Any
 
 from data_prep.errors import OutputOccupied
 from data_prep.folds.consistency import consistency_digest
-from data_prep.input_tables import read_tables
 from data_prep.prediction.new_structures import check_output, prepare_new, write_new
-from data_prep.prepare import prepare
+from data_prep.preparation.input_tables import read_tables
+from data_prep.preparation.prepare import prepare
+from data_prep.preparation.structure_check import StructureCheck
 from data_prep.prepared import Prepared, read_prepared
-from data_prep.structure_check import StructureCheck
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig

@@ -84,7 +84,7 @@ class RegressionCounts(ReportPart):
 
 
 class PreparationSummary(ReportPart):
-    """The content of summary.json, see `data_prep.summary`."""
+    """The content of summary.json, see `data_prep.preparation.summary`."""
 
     assays: AssayCounts
     classification: ClassificationCounts

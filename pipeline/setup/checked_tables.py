@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from data_prep.check import TableCheck, check
+from data_prep.preparation.check import TableCheck, check
 from data_prep.settings import Preparation
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan
 
 if TYPE_CHECKING:
-    from data_prep.structure_check import StructureCheck  # RDKit
+    from data_prep.preparation.structure_check import StructureCheck  # RDKit
 
 
 @dataclass(frozen=True, slots=True)

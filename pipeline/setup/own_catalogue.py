@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data_prep.catalogue_tasks import catalogue_tasks
+from data_prep.preparation.catalogue_tasks import catalogue_tasks
 from data_prep.settings import Preparation
 from pipeline.errors import ConfigError
 from pipeline.plan.catalogue import Catalogue

@@ -16,7 +16,7 @@ _LONGEST = 5000  # characters of the description of a model version, in database
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ModelCard:
     """A model card in Markdown."""
 
     whole: str
@@ -34,12 +34,12 @@ class _TaskLine:
     score: str  # of the kept model on the test fold, by the main metric of its kind
 
 
-def model_card(folder: Path, report: Report | None) -> Card:
+def model_card(folder: Path, report: Report | None) -> ModelCard:
     """The card of the model in a folder; without a report it has no scores."""
     description = Description.read(folder)
     lines = list(_task_lines(description, report))
     whole = _filled(description, report, lines, n_more=0)
-    return Card(whole, _fitting(description, report, lines, whole))
+    return ModelCard(whole, _fitting(description, report, lines, whole))
 
 
 def _fitting(description: Description, report: Report | None, lines: Sequence[_TaskLine], whole: str) -> str:

@@ -18,6 +18,7 @@ from pipeline.home.lock import hold
 from pipeline.runtime.redact import without_password
 from pipeline.tracking.relocation import relocate
 from pipeline.tracking.tracker import BUSY, QUIET, UNREACHABLE, TrackedMember, read_member
+from secure.files import atomic_path_in_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -131,16 +132,13 @@ def follow(store: Store) -> int:
 
 def _make_store(member: TrackedMember) -> None:
     """Make the home's own store atomically: MLflow cannot go on with a database that is half made."""
-    if not member.own_store or (store := member.store_file).exists():
+    if not member.own_store or member.store_file.exists():
         return
     from mlflow import MlflowClient  # noqa: PLC0415 -- seconds and much memory: only in this process
 
-    for leftover in store.parent.glob("mlflow.db.new*"):  # its journal too
-        leftover.unlink()
-    # no name with secure.files.PART: the member's process, which holds another lock, removes such files from the home
-    unfinished = store.with_name("mlflow.db.new")
-    MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
-    unfinished.replace(store)
+    # in a folder: the member's process, which holds another lock, removes unfinished files from the home
+    with atomic_path_in_folder(member.store_file) as unfinished:
+        MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments(max_results=1)
 
 
 def _opened(member: TrackedMember) -> "MlflowClient":

@@ -1,4 +1,4 @@
-"""What a partner's report says as metrics of its MLflow runs: test scores, the verdict and the gate."""
+"""What a partner's report says as metrics of its MLflow runs: test scores, the conclusion and the gate."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def scores_on_test_fold(report: Report, side: Side) -> dict[str, float]:
     }
 
 
-def verdict(report: Report) -> dict[str, float]:
+def conclusion(report: Report) -> dict[str, float]:
     """What federation changed on the test fold: change, interval, p that decides, tasks; and the outcome."""
     metrics: dict[str, float] = {}
     for metric, compared in _compared(report.summary):

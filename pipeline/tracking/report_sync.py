@@ -10,7 +10,7 @@ from pipeline.tracking.local_run import last_metrics, log_metrics, sync_local_ru
 from pipeline.tracking.mlflow_model import describe_version, registered_version
 from pipeline.tracking.model_card import CARD_FILE, model_card
 from pipeline.tracking.parameters import log_params
-from pipeline.tracking.report_metrics import audit, gate, kinds, report_in, scores_on_test_fold, verdict
+from pipeline.tracking.report_metrics import audit, conclusion, gate, kinds, report_in, scores_on_test_fold
 from pipeline.tracking.tracker import TrackedMember
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _describe_model(member: TrackedMember, client: "MlflowClient", run: "Run", r
 
 def _log_conclusions(member: TrackedMember, client: "MlflowClient", run: "Run", report: Report) -> None:
     run_id = run.info.run_id
-    metrics = scores_on_test_fold(report, "federated") | verdict(report) | gate(report) | audit(report)
+    metrics = scores_on_test_fold(report, "federated") | conclusion(report) | gate(report) | audit(report)
     log_metrics(client, run_id, last_metrics(member, metrics))
     log_params(client, run_id, kinds(report, "federated"), run.data.params)
     client.set_tag(run_id, words.SAID_VERDICT, report.verdict.sentence)

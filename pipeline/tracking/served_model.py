@@ -11,8 +11,8 @@ from data_prep.prediction.structure_files import StructureRecord
 from data_prep.structures.watchdog import worker_pool
 from pipeline.model.description import Selection
 from pipeline.model.folder import OpenModel
-from pipeline.model.predict import predict_batch
 from pipeline.model.prediction_tables import as_table
+from pipeline.model.predictions import predict_batch
 
 _ROWS = 4096  # structures at a time
 

@@ -5,6 +5,7 @@ ternary secrets by the table of the Homomorphic Encryption Standard (2018), whic
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Literal
 
 from secure.encoding.canonical import canonical_json, digest
@@ -134,6 +135,7 @@ class SealParameters:
         return digest(canonical_json({"scheme": "BFV", "n_slots": N_SLOTS, "q": self.q, "t": self.t}))
 
 
+@cache
 def seal_parameters(settings: SealSettings) -> SealParameters:
     """Return the parameters with the most fields per slot and, for those, the smallest ciphertexts.
 

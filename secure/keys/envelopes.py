@@ -38,7 +38,7 @@ class Binding:
         return canonical_json([self.purpose, 1, fields])
 
 
-def most_bytes(n_receivers: int, secret_bytes: int) -> int:
+def most_envelope_bytes(n_receivers: int, secret_bytes: int) -> int:
     """The most bytes that a payload for so many receivers of a secret of this size can have."""
     return _REST + n_receivers * (_PER_RECEIVER + 4 * -(-(secret_bytes + _HPKE_BYTES) // 3))
 

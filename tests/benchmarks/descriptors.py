@@ -24,9 +24,9 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # the child processes find the folders by it
 
-from data_prep.benchmark_split import split_benchmark  # noqa: E402
 from data_prep.descriptors.listed import DESCRIPTORS  # noqa: E402
 from data_prep.descriptors.scaling import N_QUANTILES, public_quantiles, quantile_scale, quantiles_of  # noqa: E402
+from data_prep.samples.benchmark_split import split_benchmark  # noqa: E402
 from data_prep.settings import Chemistry, Fingerprint  # noqa: E402
 from data_prep.structures.descriptors import descriptors_of  # noqa: E402
 from data_prep.structures.steps import StructureStep  # noqa: E402

@@ -5,8 +5,10 @@ training folds; first in `--arms` it is what all others are compared with); *loc
 trunk, private heads, every step takes a batch of every partner, one process); *federated* (the rounds' own code;
 sealing replaced by its exact integer arithmetic, which test_clear_rounds.py proves equal); *pooled* (joint, with
 equal tasks at several partners as one, by the truth no partner has); *take-home* (the models of single assays on the
-federated trunk, and as each partner's gate keeps them); *pooled models* (those of single assays, fitted to all
-partners' rows of a target); *shuffled* (federated, all other partners' training labels permuted: must show no gain).
+federated trunk, and as each partner's gate keeps them); *cross-validated* (the same, the kind and whether the trunk is
+used chosen by cross-validation in the training folds, though the trunk has seen them); *pooled models* (those of
+single assays, fitted to all partners' rows of a target); *shuffled* (federated, all other partners' training labels
+permuted: must show no gain).
 Every partner takes the same number of optimiser steps in every arm. Choose settings with `--fold validation`; look at
 `--fold test` once. With `--regression-weight` all arms train regression heads too (private in *joint*, by target in
 *pooled*), and a second table scores them. With `--catalogue` head rows of tasks that partners have in common are
@@ -35,9 +37,19 @@ from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
 from tests.benchmarks.gain.runs import Setting, obtain
 from tests.benchmarks.gain.scores import FOLDS, Scores, averaged
 
-ARMS = ("strongest", "local", "joint", "federated", "take-home", "pooled", "pooled models", "shuffled")
-OF_ROUNDS = ("federated", "take-home", "shuffled")
-OF_ASSAYS = ("strongest", "take-home", "pooled models")
+ARMS = (
+    "strongest",
+    "local",
+    "joint",
+    "federated",
+    "take-home",
+    "cross-validated",
+    "pooled",
+    "pooled models",
+    "shuffled",
+)
+OF_ROUNDS = ("federated", "take-home", "cross-validated", "shuffled")
+OF_ASSAYS = ("strongest", "take-home", "cross-validated", "pooled models")
 MODELS_VERSION = 2  # of the models of single assays: kept runs of another are done again
 
 Line = tuple[str, Sequence[Scores]]  # of a table: its name and its runs, one for each seed

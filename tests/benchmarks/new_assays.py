@@ -30,7 +30,7 @@ from partners.assay_models.gaussian_process import expected_values, fit_gaussian
 from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.out_of_fold import predicted_out_of_fold
 from partners.assay_models.yardstick import Yardstick
-from partners.network.predict import predict_hidden
+from partners.network.inference import predict_hidden
 from partners.new_assays.choice import choose_new
 from partners.new_assays.folds import cross_validation_folds
 from partners.new_assays.new_assay import NewAssay

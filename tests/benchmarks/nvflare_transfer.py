@@ -28,7 +28,8 @@ from pipeline.exchange.storage import Exchange
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.transport.bare_transfer import BARE
 from tests.support.transport.big_messages import arrived, place, prepare, reveal, with_large_trunk
-from tests.support.transport.nvflare_sites import HOST, Sites, sites, wait_until
+from tests.support.transport.nvflare_sites import HOST, Sites, sites
+from tests.support.waiting import wait_until
 
 LIMIT = 1.3  # times the bare transfer
 MB = 1_000_000
@@ -116,11 +117,11 @@ def bare(federation: Federation, n_bytes: int) -> Found:
         rename_classes(made)
         made.start(HOST, *federation.partners)
         made.submit()
-        wait_until((folder / "ready").exists, made.logs, 600)
+        wait_until((folder / "ready").exists, made.logs, patience_s=600)
         wait_for_quiet(made)
         cpu_s = made.cpu_s()
         (folder / "go").touch()
-        wait_until((folder / "seconds.json").exists, made.logs, 600)
+        wait_until((folder / "seconds.json").exists, made.logs, patience_s=600)
         seconds = json.loads((folder / "seconds.json").read_text())
         return found(made, seconds["up"] + seconds["down"], made.cpu_s() - cpu_s)
 

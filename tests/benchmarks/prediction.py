@@ -41,7 +41,7 @@ from partners.assay_models.predictor import AssayPredictor
 from partners.models.conformal import Calibration, calibrate
 from partners.models.final_model import FinalModel, KnownCompounds, Weights
 from partners.models.similarity import Neighbours
-from partners.network.predict import Predictor
+from partners.network.inference import Predictor
 from partners.network.state import HeadSizes, PartnerState, initial_heads
 from partners.network.trunk import initial_trunk, trunk_layout
 from partners.settings import Training, TrunkSettings

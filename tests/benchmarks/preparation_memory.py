@@ -22,7 +22,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
 
-from data_prep.prepare import prepare
+from data_prep.preparation.prepare import prepare
 from data_prep.prepared import read_summary
 from data_prep.settings import Chemistry, Preparation
 from tests.support.data_prep.large_tables import write_large_tables

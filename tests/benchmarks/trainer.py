@@ -85,7 +85,7 @@ def _shares(n_inputs: int) -> np.ndarray:
 
 def real_set(data: Path, cache: Path) -> TrainingSet:
     """One partner's tables at 32,000 bits, prepared once into the cache; tautomers as drawn, which timing ignores."""
-    from data_prep.prepare import prepare  # noqa: PLC0415 -- RDKit is large and only needed here
+    from data_prep.preparation.prepare import prepare  # noqa: PLC0415 -- RDKit is large and only needed here
     from data_prep.prepared import read_prepared  # noqa: PLC0415
     from data_prep.settings import Chemistry, Preparation  # noqa: PLC0415
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.check import check
 from data_prep.columns import COLUMN_NAMES, TABLES, columns_text, expected_words, nearest, words_of
-from data_prep.samples import sample_tables
+from data_prep.preparation.check import check
+from data_prep.samples.sample_tables import sample_tables
 from data_prep.settings import ASSAY_TYPES, Preparation
 from data_prep.tables.tables import read_activities, read_assays, read_structures
 from data_prep.tables.units import UNITS

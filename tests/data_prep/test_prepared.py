@@ -13,7 +13,7 @@ from scipy import sparse
 
 from data_prep.descriptors.listed import DESCRIPTORS, DESCRIPTORS_VERSION
 from data_prep.errors import PreparedError
-from data_prep.prepare import prepare
+from data_prep.preparation.prepare import prepare
 from data_prep.prepared import Prepared, is_intact, manifest_of, read_prepared, read_summary
 from data_prep.structures.structures import describe_all
 from tests.support.data_prep.small_tables import FAST, SEED

@@ -17,6 +17,7 @@ from secure.files import (
     atomic_file,
     atomic_folder,
     atomic_path,
+    atomic_path_in_folder,
     make_private_folder,
     read_secret,
     remove_for_good,
@@ -152,6 +153,18 @@ def test_what_is_refused_under_its_temporary_name_never_gets_its_own(tmp_path):
     with pytest.raises(BadKeyFile):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_a_program_writes_with_others_is_placed_alone(tmp_path):
+    """Its journal, and the folder of a killed writer, are gone."""
+    (tmp_path / f".x{PART}").mkdir()
+    (tmp_path / f".x{PART}" / "x").write_bytes(b"left behind")
+    with atomic_path_in_folder(tmp_path / "x") as path:
+        assert not path.exists()
+        path.write_bytes(b"whole")
+        path.with_name("x-journal").write_bytes(b"journal")
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x", b"whole")]
 
 
 def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path):

@@ -1,7 +1,10 @@
-"""hocket's commands, run in this process or in one of their own."""
+"""hocket's commands and other code, run in this process or in one of its own."""
 
+import shlex
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from click.testing import CliRunner, Result
 
@@ -20,10 +23,39 @@ def hocket_command(*arguments: object) -> list[str]:
     return [sys.executable, "-P", "-m", "pipeline.cli", *(str(argument) for argument in arguments)]
 
 
-def hocket_process(*arguments: object, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+def finished_process(
+    command: Sequence[object], *, folder: Path | None = None, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command line to its end."""
+    words = [str(word) for word in command]
+    return subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+
+
+def hocket_process(
+    *arguments: object, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     """Run the command in a process of its own, as a user does."""
-    command = hocket_command(*arguments)
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return finished_process(hocket_command(*arguments), environment=environment)
+
+
+def python_process(
+    code: str, *arguments: object, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run Python code in a process of its own."""
+    return finished_process([sys.executable, "-P", "-c", code, *arguments], environment=environment)
+
+
+def light_process(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a process in which no heavy library can be imported."""
+    blocked = ["torch", "rdkit", "polars", "sklearn", "mlflow"]
+    code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nfrom pipeline.cli import main\nmain()"
+    return python_process(code, *arguments)
+
+
+def write_script(path: Path, command: Sequence[object]) -> None:
+    """Write an executable file that runs the command with more arguments; a test puts its folder on the PATH."""
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, command))} "$@"\n')
+    path.chmod(0o755)
 
 
 def printed(*arguments: object) -> str:

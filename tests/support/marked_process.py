@@ -10,8 +10,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.waiting import wait_until
+
 _MARK = "HOCKET_TEST_MARK"
-_PATIENCE_S = 120.0
 _LOOK_S = 0.2
 
 
@@ -72,15 +73,12 @@ class Marked:
 
     def wait_for_processes(self, n: int) -> None:
         """Wait until so many are alive."""
-        until = time.monotonic() + _PATIENCE_S
-        while len(self.alive()) < n:
-            assert time.monotonic() < until, self.alive()
+        wait_until(lambda: len(self.alive()) >= n, self.alive, pause_s=0)
 
     def wait_for_work(self, seconds: float) -> None:
         """Wait until the process has used so much more of a processor."""
-        least, until = _seconds_worked(self.popen.pid) + seconds, time.monotonic() + _PATIENCE_S
-        while _seconds_worked(self.popen.pid) < least:
-            assert time.monotonic() < until, self.alive()
+        least = _seconds_worked(self.popen.pid) + seconds
+        wait_until(lambda: _seconds_worked(self.popen.pid) >= least, self.alive, pause_s=0)
 
 
 def is_killed(process: Path) -> bool:

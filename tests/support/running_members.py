@@ -2,11 +2,11 @@
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from typing import Self
 
 from tests.support.federation import AGGREGATOR, Federation
+from tests.support.waiting import wait_until
 
 _PATIENCE_S = 600.0
 
@@ -43,6 +43,14 @@ class Running:
         self._processes[name].kill()
         self._processes[name].wait()
 
+    def stop(self, *names: str) -> None:
+        """End these members' runs as a batch system does, and wait for them."""
+        for name in names:
+            self._processes[name].terminate()
+        for name in names:
+            self._processes[name].wait(_PATIENCE_S)
+            del self._processes[name]
+
     def ends_within(self, name: str, seconds: float) -> bool:
         """Whether the member ends by itself in that time; it must end well then."""
         try:
@@ -54,12 +62,13 @@ class Running:
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds, while no member ends with an error."""
-        until = time.monotonic() + _PATIENCE_S
-        while not condition():
+
+        def holds() -> bool:
             for name, process in self._processes.items():
                 assert process.poll() in (None, 0, -signal.SIGKILL), self.log(name)
-            assert time.monotonic() < until, "\n".join(map(self.log, self._processes))
-            time.sleep(0.005)
+            return condition()
+
+        wait_until(holds, lambda: "\n".join(map(self.log, self._processes)), patience_s=_PATIENCE_S, pause_s=0.005)
 
     def finish(self) -> None:
         """Wait for all; each must end well."""

@@ -2,13 +2,13 @@
 
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ExitCode
 from secure.messages.message_name import MessageName
+from tests.support.cli_runner import finished_process, write_script
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.marked_process import marked
 
@@ -30,12 +30,10 @@ exit $code
 def environment(tmp_path: Path, fresh: Federation) -> dict[str, str]:
     """A PATH with hocket, and with an sbatch that writes down how it was called."""
     (tmp_path / "bin").mkdir()
-    for name, line in (
-        ("hocket", " ".join(fresh.command()) + ' "$@"'),
-        ("sbatch", f'echo "$@" >> {tmp_path / "sbatch.log"}'),
-    ):
-        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
-        (tmp_path / "bin" / name).chmod(0o755)
+    write_script(tmp_path / "bin" / "hocket", fresh.command())
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path / "sbatch.log"}\n')
+    sbatch.chmod(0o755)
     return os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
 
 
@@ -44,7 +42,7 @@ def test_cron_line(fresh: Federation, tmp_path: Path, environment: dict[str, str
     """Cron's command: exit code 6 while others are awaited, and all output in the log."""
     command = CRON.split("* * * * ")[1].replace("/srv/hocket/partner.toml", str(fresh.config("P01")))
     command = command.replace("/srv/hocket/log", str(tmp_path / "run.log"))
-    done = subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    done = finished_process(["/bin/sh", "-c", command], environment=environment)
     assert (done.returncode, done.stdout, done.stderr) == (ExitCode.NOT_YET, "", "")
     assert re.search(r'"message": "[^"]*\bP02\b', (tmp_path / "run.log").read_text())
     assert fresh.posted(MessageName("pairing", 0, 0, "P01")).exists()
@@ -55,12 +53,12 @@ def test_slurm_script(fresh: Federation, tmp_path: Path, environment: dict[str, 
     """While others are awaited the job ends well and is queued for later; an error is the job's own."""
     script = tmp_path / "hocket.sh"
     script.write_text(SLURM.replace("/srv/hocket/partner.toml", str(fresh.config("P01"))))
-    done = subprocess.run(["/bin/bash", script], env=environment, capture_output=True, text=True, check=False)
+    done = finished_process(["/bin/bash", script], environment=environment)
     assert done.returncode == 0, done.stderr
     assert "P02" in done.stderr
     assert (tmp_path / "sbatch.log").read_text() == f"--begin=now+10minutes {script}\n"
     fresh.config("P01").write_text("nonsense")
-    done = subprocess.run(["/bin/bash", script], env=environment, capture_output=True, text=True, check=False)
+    done = finished_process(["/bin/bash", script], environment=environment)
     assert done.returncode == ExitCode.CONFIGURATION
     assert len((tmp_path / "sbatch.log").read_text().splitlines()) == 1
 

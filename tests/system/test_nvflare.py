@@ -15,7 +15,8 @@ from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.transport.big_messages import arrived, place, with_large_trunk
-from tests.support.transport.nvflare_sites import HOST, Sites, sites, wait_until
+from tests.support.transport.nvflare_sites import HOST, Sites, sites
+from tests.support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.slow,

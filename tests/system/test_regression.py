@@ -12,7 +12,7 @@ from partners.assay_models.predictor import AssayPredictor
 from partners.files.checkpoint import load_checkpoint
 from partners.files.round_checkpoint import RoundStart
 from partners.models.take_home import read_models
-from partners.network.predict import Predictor
+from partners.network.inference import Predictor
 from partners.scores.regression_scores import METRICS
 from partners.training_data.prepared_data import training_set
 from pipeline.home.round_metrics import read_records

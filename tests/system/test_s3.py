@@ -17,11 +17,12 @@ from pipeline.report.report import report_file
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import RetryPolicy
 from secure.messages.message_name import MessageName
+from tests.support.exchange.lagging_storage import LaggingFileSystem
+from tests.support.exchange.s3_servers import BUCKET, FaultyServer, client, environment, moto_server, use
 from tests.support.federation import AGGREGATOR, Federation, step
-from tests.support.lagging_storage import LaggingFileSystem
 from tests.support.ports import free_port
 from tests.support.running_members import Running
-from tests.support.s3_servers import BUCKET, FaultyServer, client, environment, moto_server, use
+from tests.support.waiting import wait_until
 
 PLACE = f"s3://{BUCKET}/federation"
 MANY = 500  # looks
@@ -186,8 +187,12 @@ def test_a_sender_killed_in_the_middle_leaves_no_message(server: FaultyServer, t
         [sys.executable, "-P", "-c", SEND, PLACE, str(large), PATH], env=os.environ | environment(server.endpoint)
     )
     s3 = client(server.endpoint)
-    while not _n_parts(s3):
+
+    def is_midway() -> int:
         assert sender.poll() is None
+        return _n_parts(s3)
+
+    wait_until(is_midway, pause_s=0)
     sender.send_signal(signal.SIGKILL)
     sender.wait()
     server.fault = None

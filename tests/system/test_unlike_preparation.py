@@ -1,8 +1,6 @@
 """A partner that prepares compounds differently is named and refused before anything is sealed."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from data_prep.folds import consistency
 from pipeline.errors import Diverged, ExitCode
 from secure.messages.message_name import MessageName
 from secure.messages.messages import parse_manifest
-from tests.support.cli_runner import hocket
+from tests.support.cli_runner import hocket, python_process
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
 
 ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
@@ -38,8 +36,7 @@ def all_ready(federation: Federation, odd: str) -> None:
 def test_a_partner_with_another_rdkit_is_named_and_refused(fresh: Federation):
     """Real processes: P02 runs under another version of RDKit; the aggregator ends with code 4 and calls no roster."""
     all_ready(fresh, "P02")
-    command = [sys.executable, "-P", "-c", _OTHER_RDKIT, "partner", "run", "--once", str(fresh.config("P02"))]
-    odd = subprocess.run(command, capture_output=True, text=True, check=False)
+    odd = python_process(_OTHER_RDKIT, "partner", "run", "--once", fresh.config("P02"))
     assert odd.returncode == ExitCode.NOT_YET, odd.stderr
     all_ready(fresh, "P02")
     assert digest_in_ready(fresh, "P01") == digest_in_ready(fresh, "P03") != digest_in_ready(fresh, "P02")

@@ -6,8 +6,6 @@ come from the installed package, and each site's local settings allow no others.
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.plan.plan import Plan
 from pipeline.transport.nvflare.names import CONTROLLER, EXECUTOR, TASK
 from pipeline.transport.nvflare.readme import readme
+from secure.files import atomic_folder
 
 ADMIN = "admin@hocket.local"
 _HOST = re.compile(r"(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
@@ -51,13 +50,10 @@ def export_nvflare(plan: Plan, address: ServerAddress, folder: Path) -> None:
         error.add_note("give the name of a new folder, or move this one away")
         raise error
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-            whole = Path(temporary) / "whole"
+        with atomic_folder(folder, mode=0o777) as unfinished:
             for path, text in files(plan, address).items():
-                (whole / path).parent.mkdir(parents=True, exist_ok=True)
-                (whole / path).write_text(text, encoding="utf-8")
-            shutil.move(whole, folder)
+                (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
+                (unfinished / path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror or error}") from error
 

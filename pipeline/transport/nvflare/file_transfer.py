@@ -1,9 +1,7 @@
 """Transfer files with NVFlare's file downloader: the receiver pulls chunk by chunk, so memory stays small."""
 
 import gc
-import os
 import threading
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,22 +55,17 @@ class FileTransfer:
             offered[1].delete_transaction()
 
     def pull(self, reference: str, target: Path, n_bytes: int) -> None:
-        """Write the peer's whole file to disk, or nothing.
+        """Write the peer's file to a temporary path, as of `secure.files.atomic_path`.
 
         Raises TransferFailed, BadTransfer for more than n_bytes, OSError if it cannot be written.
         """
-        with ExitStack() as undo:
-            undo.callback(target.unlink, missing_ok=True)
-            with target.open("wb") as file:
-                consumer = _Writer(file, n_bytes, target.name)
-                self._download(reference, consumer)
-                if consumer.error:
-                    raise consumer.error
-                if consumer.failure:
-                    raise TransferFailed(f"transfer from {self._peer} failed: {consumer.failure}")
-                file.flush()
-                os.fsync(file.fileno())
-            undo.pop_all()
+        with target.open("wb") as file:
+            consumer = _Writer(file, n_bytes, target.name)
+            self._download(reference, consumer)
+        if consumer.error:
+            raise consumer.error
+        if consumer.failure:
+            raise TransferFailed(f"transfer from {self._peer} failed: {consumer.failure}")
 
     def _download(self, reference: str, consumer: "_Writer") -> None:
         try:

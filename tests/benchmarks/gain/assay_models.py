@@ -1,6 +1,10 @@
-"""Arms of models of single assays: the strongest local ones, those to take home, and models of all partners' rows."""
+"""Arms of models of single assays: the strongest local ones, those to take home, and models of all partners' rows.
 
-from collections.abc import Iterator, Mapping
+*Cross-validated* chooses among six models of each assay (Gaussian process, forest or mean, alone and on the trunk) by
+cross-validation in the training folds, though the trunk has seen the labels left out there.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -10,15 +14,18 @@ from scipy import sparse
 
 from data_prep.prepared import Prepared
 from partners.assay_models.assays import Assay, assays_of
-from partners.assay_models.choice import Choice
+from partners.assay_models.choice import FEWEST_TO_TRY, Choice
 from partners.assay_models.fitting import AssayData, choose_kinds, fit_assay_models
 from partners.assay_models.forest import fit_forest
 from partners.assay_models.gaussian_process import MOST_ROWS, expected_values, fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
+from partners.assay_models.out_of_fold import predicted_out_of_fold
 from partners.assay_models.predictor import AssayPredictor
-from partners.network.predict import Predictor
+from partners.assay_models.yardstick import Yardstick
+from partners.network.inference import Predictor
 from partners.scores.regression_scores import score_measurements
 from partners.scores.scores import score_labels
+from partners.settings import LocalKind
 from partners.training_data.training_set import TrainingSet
 from tests.benchmarks.gain.arms import Members, Model
 from tests.benchmarks.gain.partners import Partner, labels_only
@@ -64,33 +71,93 @@ def _prepared(partner: Partner) -> Prepared:
 
 
 def scores_of_assay_models(
-    partners: Mapping[str, Partner], members: Members, agreed: Agreed, last: LastModels, *, on_trunk: bool
+    partners: Mapping[str, Partner], members: Members, agreed: Agreed, last: LastModels, arm: str
 ) -> Scores:
-    """Fit every partner's models beside its last network, and score them on both folds."""
+    """Fit every partner's models beside its last network, and score them on both folds.
+
+    arm : "strongest", "take-home" or "cross-validated"
+    """
     network = last.watch.scores()
     tasks: dict[str, NDArray[np.floating]] = {}
     for name, partner in partners.items():
         own, member, model = _assay_data(partner), members[name], last.models[name]
         loaded = Predictor(model.trunk, model.state, agreed.layout.trunk, agreed.trunk, member.training)
-        shared = set(agreed.counts.shared_rows) if on_trunk else set()
+        shared = set(agreed.counts.shared_rows) if arm != "strongest" else set()
         heads = {task for row, tasks in member.held.items() if row in shared for task in tasks}
-        kinds = [choice.kind for choice in _chosen(own)]
-        fitted = fit_assay_models(own, kinds, loaded, on_trunk=on_trunk, heads=heads)
-        predictor = AssayPredictor(loaded, fitted, own.data.x[own.data.training_rows])
-        column = _model_of_regression(partner, own, fitted.of_task)
+        column = _model_of_regression(partner, own)
+        fitted = _fitted(own, loaded, heads, arm)
         for fold, number in FOLDS.items():
             rows = partner.training_set.rows_of(number)
-            described = None if own.descriptors is None else own.descriptors[rows]
-            x = partner.training_set.x[rows]
-            values = np.column_stack([predictor.values(x, described), np.zeros(rows.size, np.float32)])[:, column]
-            found = _fold_scores(partner.training_set, rows, predictor(x, described).logits, values)
+            logits, values = fitted(rows)
+            found = _fold_scores(partner.training_set, rows, logits, values[:, column])
             tasks |= {f"{name}/{fold}/{metric}": scores for metric, scores in found.items()}
     return Scores(tasks, network.curve, network.facts)
 
 
-def _model_of_regression(partner: Partner, own: AssayData, of_task: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number of the model of each regression task's assay; -1: it has none."""
-    number = {assay.input_assay_id: int(of_task[assay.tasks[0]]) for assay in own.assays}
+Predicted = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits of tasks; values of assays, and a column of zeros
+
+
+def _fitted(own: AssayData, loaded: Predictor, heads: set[int], arm: str) -> Callable[[NDArray[np.int64]], Predicted]:
+    """Predictions of the arm's models for rows of the training set."""
+    if arm != "cross-validated":
+        return _fitted_as(own, loaded, [choice.kind for choice in _chosen(own)], heads, on_trunk=arm == "take-home")
+    best = _best_of_six(own, loaded)
+    kinds = [kind for kind, _ in best]
+    alone = _fitted_as(own, loaded, kinds, heads, on_trunk=False)
+    on_trunk = _fitted_as(own, loaded, kinds, heads, on_trunk=True)
+    with_trunk = np.array([uses_trunk for _, uses_trunk in best])
+    of_tasks = np.ones(own.data.n_tasks, dtype=bool)
+    for assay, uses_trunk in zip(own.assays, with_trunk, strict=True):
+        of_tasks[list(assay.tasks)] = uses_trunk
+    print(f"on the trunk by cross-validation: {with_trunk.mean():.1%} of {with_trunk.size} assays")  # noqa: T201
+
+    def predict(rows: NDArray[np.int64]) -> Predicted:
+        logits, values = on_trunk(rows)
+        own_logits, own_values = alone(rows)
+        return np.where(of_tasks, logits, own_logits), np.where([*with_trunk, True], values, own_values)
+
+    return predict
+
+
+def _fitted_as(
+    own: AssayData, loaded: Predictor, kinds: Sequence[LocalKind], heads: set[int], *, on_trunk: bool
+) -> Callable[[NDArray[np.int64]], Predicted]:
+    fitted = fit_assay_models(own, kinds, loaded, on_trunk=on_trunk, heads=heads)
+    predictor = AssayPredictor(loaded, fitted, own.data.x[own.data.training_rows])
+    model = np.array([fitted.of_task[assay.tasks[0]] for assay in own.assays], dtype=np.int64)
+
+    def predict(rows: NDArray[np.int64]) -> Predicted:
+        x, described = own.data.x[rows], None if own.descriptors is None else own.descriptors[rows]
+        values = np.column_stack([predictor.values(x, described), np.zeros(rows.size, np.float32)])
+        return predictor(x, described).logits, np.column_stack([values[:, model], values[:, -1]])
+
+    return predict
+
+
+def _best_of_six(own: AssayData, loaded: Predictor) -> list[tuple[LocalKind, bool]]:
+    """Kind of each assay's model, and whether it uses the trunk; too few measurements: as the rule has it."""
+    known, y = own.data.training_rows, sparse.csc_matrix(own.data.y)
+    inputs, rule = own.inputs(known, loaded), _chosen(own)
+
+    def best(number: int, assay: Assay) -> tuple[LocalKind, bool]:
+        folding = own.data.folding[assay.rows]
+        if rule[number].kind == "network" or assay.rows.size < FEWEST_TO_TRY or np.unique(folding).size < 2:
+            return rule[number].kind, True
+        mine, seed = inputs[np.searchsorted(known, assay.rows)], own.seed + number
+        yardstick = Yardstick.of(assay, y[:, list(assay.tasks)][assay.rows])
+        scores = {
+            (kind, some is mine): yardstick.score_all(values)
+            for some in (mine, mine.without_hidden())
+            for kind, values in predicted_out_of_fold(assay, some, folding, seed).items()
+        }
+        return max(scores, key=lambda candidate: scores[candidate])
+
+    return own.map(best, None)
+
+
+def _model_of_regression(partner: Partner, own: AssayData) -> NDArray[np.int64]:
+    """Number of each regression task's assay; -1: it has none."""
+    number = {assay.input_assay_id: position for position, assay in enumerate(own.assays)}
     names = [task.input_assay_id for task in _prepared(partner).regression_tasks]
     return np.array([number.get(name, -1) for name in names], dtype=np.int64)
 
@@ -183,7 +250,7 @@ def _pooled_scores(
     of_task, sign = np.full(data.n_tasks, -1), np.ones(data.n_tasks, np.float32)
     for number, assay in enumerate(assays):
         of_task[list(assay.tasks)], sign[list(assay.tasks)] = number, assay.signs
-    column = _model_of_regression(partners[name], own[name], of_task)
+    column = _model_of_regression(partners[name], own[name])
     for fold, number in FOLDS.items():
         values = np.column_stack([predicted[name][fold], np.zeros(predicted[name][fold].shape[0], np.float32)])
         found = _fold_scores(data, data.rows_of(number), values[:, of_task] * sign, values[:, column])

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from data_prep.benchmark_split import split_benchmark
-from data_prep.prepare import prepare
+from data_prep.preparation.prepare import prepare
 from data_prep.prepared import Prepared, Task, read_prepared
+from data_prep.samples.benchmark_split import split_benchmark
 from data_prep.settings import Chemistry, Fingerprint, Preparation
 from partners.training_data.training_set import TrainingSet
 from pipeline.demo.benchmark_data import ensure_wheel

@@ -180,13 +180,13 @@ def _run(setting: Setting, partners: Mapping[str, Partner]) -> Scores:
     watch = Watch(partners, members, agreed)
     if setting.arm == "pooled models":
         return pooled_assay_models(partners)
-    if setting.arm in {"strongest", "take-home"}:
-        last, on_trunk = LastModels(watch, agreed.n_rounds), setting.arm == "take-home"
-        if on_trunk:
-            arms.federated(members, agreed, last, _regression_rows(setting, partners))
-        else:
+    if setting.arm in {"strongest", "take-home", "cross-validated"}:
+        last = LastModels(watch, agreed.n_rounds)
+        if setting.arm == "strongest":
             arms.local(members, agreed, last)
-        return scores_of_assay_models(partners, members, agreed, last, on_trunk=on_trunk)
+        else:
+            arms.federated(members, agreed, last, _regression_rows(setting, partners))
+        return scores_of_assay_models(partners, members, agreed, last, setting.arm)
     if setting.arm == "local":
         arms.local(members, agreed, watch)
     elif setting.arm == "federated":

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import expit, logit
 
-from partners.network.predict import predict
+from partners.network.inference import predict
 from partners.scores.regression_scores import score_measurements
 from partners.scores.scores import score_labels
 from partners.training_data.training_set import TrainingSet

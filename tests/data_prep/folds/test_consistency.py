@@ -71,7 +71,7 @@ def test_short_seeds_are_refused():
 
 def kinds() -> dict[str, list[int]]:
     """Indices of the reference structures of each kind."""
-    with files("data_prep").joinpath("reference_structures.csv").open(encoding="utf-8") as table:
+    with files("data_prep.folds").joinpath("reference_structures.csv").open(encoding="utf-8") as table:
         kinds_in_table = [row["kind"] for row in csv.DictReader(table)]
     return {kind: [i for i, other in enumerate(kinds_in_table) if other == kind] for kind in kinds_in_table}
 

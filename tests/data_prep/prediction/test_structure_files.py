@@ -9,7 +9,7 @@ import pytest
 from rdkit import Chem
 
 from data_prep.errors import TableError
-from data_prep.prediction.structure_files import StructureRecord, expect_columns, read_batches
+from data_prep.prediction.structure_files import StructureRecord, expect_structure_columns, read_batches
 
 SMILES = {"aspirin": "CC(=O)Oc1ccccc1C(=O)O", "ethanol": "CCO", "alanine": "C[C@H](N)C(=O)O"}
 
@@ -159,6 +159,6 @@ def test_a_chosen_field_of_an_sd_file_names_its_records(tmp_path: Path) -> None:
 
 def test_a_smiles_file_has_no_columns_to_choose() -> None:
     """A choice that would change nothing is refused."""
-    expect_columns(Path("new.sdf"))
+    expect_structure_columns(Path("new.sdf"))
     with pytest.raises(TableError, match=r"^new\.smi: .*no named columns"):
-        expect_columns(Path("new.smi"))
+        expect_structure_columns(Path("new.smi"))

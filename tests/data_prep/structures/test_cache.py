@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.errors import CacheWarning
-from data_prep.prepare import prepare
+from data_prep.preparation.prepare import prepare
 from data_prep.settings import Chemistry, Fingerprint
 from data_prep.structures import cache as module
 from data_prep.structures import steps, structures

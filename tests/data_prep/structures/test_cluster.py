@@ -17,7 +17,7 @@ import pytest
 from distributed import Client
 
 from data_prep.errors import ClusterError
-from data_prep.prepare import prepare
+from data_prep.preparation.prepare import prepare
 from data_prep.settings import Chemistry, Fingerprint, Preparation
 from data_prep.structures import cluster as cluster_module
 from data_prep.structures.cluster import DaskCluster

@@ -21,7 +21,7 @@ from data_prep.structures.standardise import standardiser
 from data_prep.structures.steps import CRASHED, TIMEOUT, DescriptorStep, Step, StepResult
 from data_prep.structures.structures import describe_all, standardise_all
 
-ROWS = list(csv.DictReader(files("data_prep").joinpath("reference_structures.csv").read_text().splitlines()))
+ROWS = list(csv.DictReader(files("data_prep.folds").joinpath("reference_structures.csv").read_text().splitlines()))
 KEEP = Chemistry(tautomers="keep")
 REFERENCE = [text for text in standardise_all([row["smiles"] for row in ROWS], KEEP, Fingerprint()).smiles if text]
 ODD = [

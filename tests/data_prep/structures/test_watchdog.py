@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +24,7 @@ from data_prep.structures.steps import ScaffoldStep, StepResult, StructureStep
 from data_prep.structures.structures import fold_scaffolds, standardise_all
 from data_prep.structures.watchdog import guarded, worker_pool
 from tests.support.data_prep.trial_steps import Trial
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 ENDLESS = Chemistry(max_tautomers=100_000, max_transforms=100_000)
@@ -142,9 +142,7 @@ def test_children_end_with_a_killed_parent():
         child = Path("/proc", parent.stdout.readline().strip())
         assert child.exists()
         parent.kill()
-    deadline = time.monotonic() + 60
-    while _runs(child):
-        assert time.monotonic() < deadline, "the child outlives its parent"
+    wait_until(lambda: not _runs(child), lambda: "the child outlives its parent", patience_s=60)
 
 
 def test_ctrl_c_ends_everything_at_once():
@@ -173,9 +171,8 @@ def test_ctrl_c_ends_everything_at_once():
             assert parent.wait(60) == -signal.SIGINT
         finally:
             parent.kill()
-    deadline = time.monotonic() + 30  # much less than the 60 seconds that each structure may take
-    while any(_runs(child) for child in children):
-        assert time.monotonic() < deadline, "a child outlives the interrupted run"
+    # much less than the 60 seconds that each structure may take
+    wait_until(lambda: not any(map(_runs, children)), lambda: "a child outlives the interrupted run", patience_s=30)
 
 
 def _runs(process: Path) -> bool:

@@ -11,7 +11,7 @@ from rdkit import Chem
 from xlsxwriter import Workbook
 
 from data_prep.errors import TableError
-from data_prep.prepare import prepare
+from data_prep.preparation.prepare import prepare
 from data_prep.prepared import read_prepared, read_summary
 from data_prep.settings import OwnTables
 from data_prep.tables.header import Wanted

@@ -18,7 +18,7 @@ from partners.assay_models.gaussian_process import expected_values, fit_gaussian
 from partners.assay_models.inputs import kernel
 from partners.assay_models.predictor import AssayPredictor
 from partners.errors import BadFolds
-from partners.network.predict import Predictor
+from partners.network.inference import Predictor
 from partners.settings import LocalKind
 from partners.training_data.training_set import TrainingSet
 from tests.support.partners.made_up_assays import FOLDS, made_up_assays, own_data, predictor_of, trained

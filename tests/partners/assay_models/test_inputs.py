@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rdkit import DataStructs
 from scipy import sparse
 
-from partners.assay_models.inputs import BLOCK, Inputs, KnownInputs, blocks, kernel
+from partners.assay_models.inputs import BLOCK, Inputs, KnownInputs, compound_blocks, kernel
 from tests.support.partners.made_up_assays import N_BITS, random_inputs
 
 
@@ -70,7 +70,7 @@ def test_known_compounds_give_the_same_bits_again_and_again(n_units: int):
 @pytest.mark.parametrize("n", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
 def test_blocks_hold_every_compound_once(n: int):
     """In order, and none is larger than a block."""
-    parts = [np.arange(n)[part] for part in blocks(n)]
+    parts = [np.arange(n)[part] for part in compound_blocks(n)]
     np.testing.assert_array_equal(np.concatenate([np.zeros(0, int), *parts]), np.arange(n))
     assert all(0 < part.size <= BLOCK for part in parts)
 

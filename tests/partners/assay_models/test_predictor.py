@@ -18,7 +18,7 @@ from partners.assay_models.gaussian_process import GaussianProcess
 from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.predictor import AssayPredictor
 from partners.errors import BadFeatures, CheckpointDamaged, FeatureCountMismatch
-from partners.network.predict import Outputs, Predictor
+from partners.network.inference import Outputs, Predictor
 from tests.support.partners.made_up_assays import (
     N_BITS,
     made_up_assays,

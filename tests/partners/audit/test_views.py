@@ -8,11 +8,11 @@ import torch
 from sklearn.linear_model import Ridge
 
 from partners.audit.attacks import ShadowScores
-from partners.audit.frozen_trunk import Targets, fit_heads, hidden_inputs, trunk_fit
+from partners.audit.frozen_trunk import MeasuredTasks, fit_heads, hidden_inputs, trunk_fit
 from partners.audit.groups import groups_of
 from partners.audit.shadows import Shadow, ShadowTask, joined, part_of
 from partners.audit.trunk_steps import Candidates, step_agreement
-from partners.network.predict import predict
+from partners.network.inference import predict
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout
 from partners.settings import TrunkSettings
@@ -31,7 +31,7 @@ def test_heads_are_those_of_scikit_learns_ridge(width: int):
     """Task by task, on the fitted compounds alone."""
     data = hybrid_set()
     rows = all_rows(data)
-    targets, fitted = Targets.of(data, rows), np.random.default_rng(0).random(rows.size) < 0.5
+    targets, fitted = MeasuredTasks.of(data, rows), np.random.default_rng(0).random(rows.size) < 0.5
     hidden = np.random.default_rng(1).normal(size=(rows.size, width))
     heads = fit_heads(hidden, targets, fitted)
     dense = np.where(targets.values.toarray() != 0, targets.values.toarray(), np.nan)
@@ -47,8 +47,8 @@ def test_no_compound_is_judged_by_heads_that_were_fitted_to_it():
     data, (layout, trunk, settings) = small_set(), small_trunk(12)
     rows = all_rows(data)
     hidden, halves = hidden_inputs(data.x[rows], trunk, layout, settings, TRAINING), np.arange(rows.size) % 2 == 0
-    before = trunk_fit(hidden, Targets.of(data, rows), halves)
-    turned = Targets.of(data, rows)
+    before = trunk_fit(hidden, MeasuredTasks.of(data, rows), halves)
+    turned = MeasuredTasks.of(data, rows)
     turned.values[4] = -turned.values[4]
     after = trunk_fit(hidden, turned, halves)
     assert after.confidence[4] == pytest.approx(-before.confidence[4])

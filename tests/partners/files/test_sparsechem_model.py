@@ -11,7 +11,7 @@ import torch
 
 from partners.errors import ForeignModel, StateMismatch, TrunkMismatch
 from partners.files.sparsechem_model import SparseChemModel, read_sparsechem, write_sparsechem
-from partners.network.predict import predict
+from partners.network.inference import predict
 from partners.settings import ClassificationHead, RegressionHead, Training, TrunkSettings
 from partners.training.training import train_round
 from tests.support.partners.synthetic import hybrid_set, small_trunk

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from partners.models import applicability
 from partners.models.applicability import evaluate_domain
-from partners.network.predict import Outputs
+from partners.network.inference import Outputs
 from partners.settings import EPSILON
 from partners.training_data.training_set import TrainingSet
 

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from partners.errors import BadPredictions, CheckpointDamaged
 from partners.models.conformal import FEWEST_LABELS, Calibration, Ranked, calibrate
-from partners.network.predict import Outputs
+from partners.network.inference import Outputs
 from partners.settings import EPSILON
 
 

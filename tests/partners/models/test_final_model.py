@@ -17,7 +17,7 @@ from partners.models.conformal import calibrate
 from partners.models.final_model import FinalModel, KnownCompounds, Weights, known_compounds, write_model_files
 from partners.models.similarity import Neighbours
 from partners.models.take_home import compare_models
-from partners.network.predict import Outputs, predict
+from partners.network.inference import Outputs, predict
 from partners.training.partner_data import PartnerData
 from partners.training.training import train_round
 from partners.training_data.prepared_data import training_set

@@ -16,7 +16,7 @@ from partners.models.held_out import (
     probability_calibration,
     value_calibration,
 )
-from partners.network.predict import Outputs, predict
+from partners.network.inference import Outputs, predict
 from partners.network.state import PartnerState
 from partners.network.trunk import initial_trunk, trunk_layout
 from partners.scores.gate import GateSettings, decide_gate

@@ -18,7 +18,7 @@ from partners.models import take_home
 from partners.models.compared import ComparedModels
 from partners.models.held_out import EvaluatedModel, evaluate_outputs
 from partners.models.take_home import FittedModels, compare_models, read_models
-from partners.network.predict import Outputs
+from partners.network.inference import Outputs
 from partners.network.shared_head_rows import HolderCounts
 from tests.support.partners.fitted_models import OWN, PREPARED, fit, network
 from tests.support.partners.made_up_assays import FOLDS, LAYOUT, TRAINING, TRUNK, predictor_of

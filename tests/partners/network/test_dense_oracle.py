@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partners.network.batches import BatchMaker
+from partners.network.inference import predict
 from partners.network.input_layer import features_for_block
 from partners.network.kernels import observed
 from partners.network.model import Dropout, Network, censored_squares
-from partners.network.predict import predict
 from partners.network.state import HEAD_BIAS, HEAD_WEIGHT
 from partners.settings import ClassificationHead, RegressionHead, Training, TrunkSettings
 from partners.training.training import first_state

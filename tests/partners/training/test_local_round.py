@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from partners.errors import BadFolds, TrainingDiverged
+from partners.network.inference import predict
 from partners.network.input_columns import InputColumns
-from partners.network.predict import predict
 from partners.network.server_state import initial_server_state
 from partners.network.shared_head_rows import HolderCounts
 from partners.network.state import HEAD_BIAS, HEAD_WEIGHT

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from partners.files.sparsechem_model import _names, read_sparsechem
-from partners.network.predict import predict, predict_hidden
+from partners.network.inference import predict, predict_hidden
 from partners.network.state import HeadSizes, fresh_state
 from partners.network.trunk import trunk_layout
 from partners.settings import Training, TrunkSettings

@@ -153,7 +153,13 @@ def test_the_report_says_who_has_not_confirmed(done: Federation):
     assert current_report(done.config("P01")).unconfirmed == ["P02"]
     assert "P02 has not confirmed the last trunk yet" in printed("report", str(done.config("P01")))
     assert status_of(done).unconfirmed == ("P02",)
-    assert any("P02 has not signed its last trunk" in note for note in run_audit(done).notes)
+    assert any("P02 has not signed the last trunk" in note for note in run_audit(done).notes)
+    of_all = {path: path.read_bytes() for path in posted.parent.iterdir() if path.name != posted.name}
+    for path in of_all:
+        path.unlink()
+    assert any("P01, P02, P03 have not signed" in note for note in run_audit(done).notes)
+    for path, content in of_all.items():
+        path.write_bytes(content)
     posted.write_bytes(data)
     assert current_report(done.config("P01")).unconfirmed is None
     assert status_of(done).unconfirmed == ()

@@ -197,7 +197,7 @@ def test_a_void_through_real_members(voided: Federation):
     assert sorted(first.update_bytes) == ["P01", "P02", "P04"]
     assert (second.outcome, second.roster, second.left_out) == ("sum", ("P01", "P02", "P04"), ("P03",))
     assert (first.recomputed, second.recomputed) == (False, True)
-    assert trail.notes == ("P03 has not signed its last trunk yet",)  # it was never seen again
+    assert trail.notes == ("P03 has not signed the last trunk yet",)  # it was never seen again
     assert trail.warnings == ()
 
 

@@ -1,4 +1,4 @@
-"""What `hocket verify` shows: the members, what took part when, and the verdict; for people and for programs."""
+"""What `hocket verify` shows: the members, what took part when, and the conclusion; for people and for programs."""
 
 import io
 import json
@@ -33,7 +33,7 @@ def shown(federation: Federation, *, terminal: bool = False, **options: object) 
 
 
 def test_lines_of_a_finished_federation(finished: Federation):
-    """Plan, members with the cards' fingerprints, group; three lines a round; the verdict last."""
+    """Plan, members with the cards' fingerprints, group; three lines a round; the conclusion last."""
     plan = read_plan(finished.plan_file)
     lines = shown(finished)
     assert lines[0] == f"federation small, plan {plan.digest}"
@@ -62,23 +62,23 @@ def test_lines_of_a_void(voided: Federation):
     assert re.match(r"round 1, attempt 1: void .*P01, P02, P03, P04, .*P03$", void)
     assert re.match(r"round 1, attempt 2: sum .*P01, P02, P04, .*P03\b", total)
     assert [line for line in lines if line.startswith(("note", "warning"))] == [
-        "note: P03 has not signed its last trunk yet"
+        "note: P03 has not signed the last trunk yet"
     ]
     assert lines[-1].startswith("1 of 1 rounds done; ")
 
 
 def test_notes_warnings_and_what_was_not_recomputed(done: Federation):
-    """Each in a line of its own before the verdict, which points to them."""
+    """Each in a line of its own before the conclusion, which points to them."""
     make_void(done, 2, "P02")
     (done.exchange / UPDATE.payload).unlink()
-    note, warning, verdict = shown(done)[-3:]
+    note, warning, conclusion = shown(done)[-3:]
     assert re.match(r"note: round 1, attempt 1: .*\bP02\b", note)
     assert re.match(r"warning: round 2, attempt 1: .*\bP02\b", warning)
-    assert re.findall(r"\d+", verdict) == ["1", "2", "33", "23", "0", "1", "1"]
+    assert re.findall(r"\d+", conclusion) == ["1", "2", "33", "23", "0", "1", "1"]
 
 
 def test_a_quick_look_says_that_no_sum_was_added(finished: Federation):
-    """The verdict of --quick names how many sums were not checked."""
+    """The conclusion of --quick names how many sums were not checked."""
     lines = shown(finished, recompute=False)
     assert re.findall(r"\d+", lines[-1])[-2:] == ["0", "2"]
     assert not any(line.endswith(", recomputed") for line in lines)
@@ -113,7 +113,7 @@ def test_times_out_of_order_are_shown_as_they_are(done: Federation, *, terminal:
 
 
 def test_json_holds_all_of_it(finished: Federation):
-    """A program finds plan, members, every time and size, and the verdict."""
+    """A program finds plan, members, every time and size, and the conclusion."""
     plan, trail = read_plan(finished.plan_file), run_audit(finished)
     found = json.loads(json.dumps(trail_json(trail, plan)))
     assert (found["federation"], found["plan"], found["n_rounds"], found["custodian"]) == (

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import pipeline.runtime.versions
 from pipeline.errors import ExitCode
 from pipeline.runtime.versions import LIBRARIES, installed, version_lines, versions
-from tests.support.cli_runner import printed, refused
+from tests.support.cli_runner import finished_process, printed, python_process, refused
 from tests.support.command_lines import commands
 
 BASH = shutil.which("bash") or ""
@@ -43,9 +42,7 @@ def test_what_is_completed(typed: str, expected: set[str]):
         "COMP_WORDS": "\n".join(words),
         "COMP_CWORD": str(len(words) - 1),
     }
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", _HOCKET], env=environment, capture_output=True, text=True, check=True
-    )
+    done = python_process(_HOCKET, environment=environment)
     assert {line.removeprefix("plain,") for line in done.stdout.split()} == expected
 
 
@@ -59,9 +56,7 @@ def test_the_script_works_in_bash(tmp_path: Path):
         'source "$0"; COMP_WORDS=(hocket partner ""); COMP_CWORD=2; _hocket_completion hocket; echo "${COMPREPLY[@]}"'
     )
     environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        [BASH, "-c", asks, str(tmp_path / "completion")], env=environment, capture_output=True, text=True, check=False
-    )
+    done = finished_process([BASH, "-c", asks, tmp_path / "completion"], environment=environment)
     assert (done.stdout, done.returncode) == ("run\n", 0), done.stderr
 
 
@@ -107,7 +102,7 @@ def test_the_version_imports_nothing():
         "print('HEAVY', sorted({name.split('.')[0] for name in sys.modules}"
         " & {'numpy', 'torch', 'rdkit', 'polars', 'pydantic', 'mlflow', 'rich', 'tenseal', 'fsspec'}))"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    done = python_process(code)
     assert done.stdout.startswith("hocket, version ")
     assert done.stdout.endswith("HEAVY []\n")
 

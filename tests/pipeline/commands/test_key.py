@@ -1,8 +1,9 @@
-"""`hocket key show` and `hocket key passphrase`, and the life of keys through real processes."""
+"""`hocket key`: new, deal, show and passphrase, and the life of keys through real processes."""
 
 import json
-import subprocess
-import time
+import re
+import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,9 @@ from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
 from secure.errors import WrongPassphrase
 from secure.keys.keys import KEY_FILE, PrivateKeys, load_private_keys, parse_card
-from tests.support.cli_runner import hocket, printed
+from tests.support.cli_runner import hocket, printed, refused
 from tests.support.federation import AGGREGATOR, Federation
-
-LONGEST_WAIT_S = 240.0
-MOST_S = 60.0  # for a stopped job to end
+from tests.support.running_members import Running
 
 
 def passphrase_file(folder: Path, passphrase: str) -> Path:
@@ -25,6 +24,138 @@ def passphrase_file(folder: Path, passphrase: str) -> Path:
     path.touch(0o600)
     path.write_text(passphrase)
     return path
+
+
+# ---------------------------------------------------------------------------------------------------- new and deal
+
+
+def mode(path: Path) -> int:
+    """Permission bits."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("role", ["partner", "aggregator"])
+def test_key_new_prints_the_card(tmp_path: Path, role: str):
+    """A genuine card on stdout, the same in the home; the private file for its owner only."""
+    home = tmp_path / "home"
+    done = hocket("key", "new", "acme", "--home", home, "--role", role)
+    card = parse_card(done.stdout, "stdout")
+    assert done.exit_code == ExitCode.DONE
+    assert card.fingerprint in done.stderr
+    assert (card.name, card.role) == ("acme", role)
+    assert (card.agreement is None) == (role == "aggregator")
+    assert (home / "keys" / "card.toml").read_text() == done.stdout
+    load_private_keys(home / "keys", None, card)
+    assert mode(home / "keys" / "private.key") == 0o600
+    assert mode(home / "keys") == mode(home) == 0o700
+    assert sorted(path.name for path in (home / "keys").iterdir()) == ["card.toml", "private.key"]
+
+
+def test_key_new_never_overwrites(tmp_path: Path):
+    """Neither the private keys nor the card, not even for another name or role."""
+    hocket("key", "new", "acme", "--home", tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "keys").iterdir()}
+    for arguments in (["acme"], ["other"], ["acme", "--role", "aggregator"]):
+        assert "private.key" in refused(ExitCode.SECURITY, "key", "new", *arguments, "--home", tmp_path)
+    assert {path: path.read_bytes() for path in (tmp_path / "keys").iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["a b", "../x", "", "x" * 33, "Zürich"])
+def test_key_new_refuses_names_that_are_no_names(tmp_path: Path, name: str):
+    """They become parts of file names; nothing is made."""
+    done = hocket("key", "new", name, "--home", tmp_path / "home")
+    assert done.exit_code in (ExitCode.CONFIGURATION, ExitCode.SECURITY)
+    assert "name" in done.stderr
+    assert "32" in done.stderr
+    assert list(tmp_path.rglob("*.key")) == []
+
+
+def test_a_passphrase_locks_the_keys(tmp_path: Path):
+    """The right one opens, another or none is refused, and no file holds it."""
+    secret = tmp_path / "secret"
+    secret.touch(0o600)
+    secret.write_text("correct horse\r\nsecond line")
+    assert hocket("key", "new", "acme", "--home", tmp_path, "--passphrase-file", secret).exit_code == ExitCode.DONE
+    assert load_private_keys(tmp_path / "keys", "correct horse").name == "acme"
+    for wrong in ("correct hors", None):
+        with pytest.raises(WrongPassphrase):
+            load_private_keys(tmp_path / "keys", wrong)
+    assert all(b"correct horse" not in path.read_bytes() for path in (tmp_path / "keys").iterdir())
+
+
+def test_an_empty_passphrase_makes_no_keys(tmp_path: Path):
+    """An empty file is a mistake, not a wish for unlocked keys."""
+    (tmp_path / "secret").touch(0o600)
+    (tmp_path / "secret").write_text("")
+    message = refused(
+        ExitCode.CONFIGURATION, "key", "new", "acme", "--home", tmp_path, "--passphrase-file", tmp_path / "secret"
+    )
+    assert str(tmp_path / "secret") in message
+    assert not (tmp_path / "keys" / "private.key").exists()
+
+
+def test_the_custodian_deals_once(fresh: Federation):
+    """A group secret for its owner only, a deal for all partners; dealing again changes nothing."""
+    home = fresh.home("P01")
+    for path in (home.group_secret, *home.outbox("enrol").iterdir()):
+        path.unlink()
+    first = hocket("key", "deal", fresh.plan_file, "--home", home.folder)
+    assert first.exit_code == ExitCode.DONE
+    assert re.search(r"\b[0-9a-f]{16}\b", first.stdout)
+    assert all(name in first.stdout for name in fresh.partners)
+    assert mode(home.group_secret) == 0o600
+    before = {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())}
+    assert {path.name for path in before} == {"group.secret", "deal.P01.envelopes", "deal.P01.json"}
+    assert hocket("key", "deal", fresh.plan_file, "--home", home.folder).stdout == first.stdout
+    assert {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())} == before
+
+
+def test_a_plan_that_was_changed_is_not_dealt_again_in_silence(fresh: Federation):
+    """Exit code 4, how to begin anew, and not a byte changed; what the message says to do works."""
+    home = fresh.home("P01")
+    fresh.plan_file.write_text(fresh.plan_file.read_text().replace("local_steps = 4", "local_steps = 5"))
+    before = {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())}
+    message = refused(ExitCode.SECURITY, "key", "deal", fresh.plan_file, "--home", home.folder)
+    assert "plan was changed" in message
+    assert str(home.outbox("enrol/deal.P01.json")) in message
+    assert f"rm -r {home.outbox('enrol')} {home.group_secret}" in message
+    assert {path: path.read_bytes() for path in (home.group_secret, *home.outbox("enrol").iterdir())} == before
+    shutil.rmtree(home.outbox("enrol"))
+    home.group_secret.unlink()
+    assert hocket("key", "deal", fresh.plan_file, "--home", home.folder).exit_code == ExitCode.DONE
+
+
+@pytest.mark.parametrize("name", ["P02", AGGREGATOR])
+def test_only_the_custodian_deals(fresh: Federation, name: str):
+    """Nobody else makes a group secret."""
+    message = refused(ExitCode.CONFIGURATION, "key", "deal", fresh.plan_file, "--home", fresh.home(name).folder)
+    assert str(fresh.home(name).keys) in message
+    assert "P01" in message
+    assert not fresh.home(name).group_secret.exists()
+    assert not fresh.home(name).outbox("enrol").exists()
+
+
+def test_keys_of_another_card_do_not_deal(fresh: Federation, tmp_path: Path):
+    """The custodian's name with keys that are not in the plan."""
+    hocket("key", "new", "P01", "--home", tmp_path / "other")
+    message = refused(ExitCode.SECURITY, "key", "deal", fresh.plan_file, "--home", tmp_path / "other")
+    assert str(tmp_path / "other" / "keys") in message
+    assert not (tmp_path / "other" / "group.secret").exists()
+
+
+@pytest.mark.parametrize("size", [0, 16, 31, 33])
+def test_a_structure_seed_has_32_bytes(fresh: Federation, tmp_path: Path, size: int):
+    """A shorter key could be guessed, a longer file is another file; nothing is dealt."""
+    home = fresh.home("P01")
+    home.group_secret.unlink()
+    shutil.rmtree(home.outbox(""))
+    (tmp_path / "seed").touch(0o600)
+    (tmp_path / "seed").write_bytes(b"s" * size)
+    done = hocket("key", "deal", fresh.plan_file, "--home", home.folder, "--structure-seed-file", tmp_path / "seed")
+    assert done.exit_code in (ExitCode.CONFIGURATION, ExitCode.SECURITY)
+    assert re.findall(r"\b\d+\b", done.stderr) == [str(size), "32"]
+    assert not home.group_secret.exists()
+    assert not home.outbox("").exists()
 
 
 # ------------------------------------------------------------------------------------------------------------ show
@@ -157,36 +288,16 @@ def test_the_group_secret_opens_under_a_changed_passphrase(fresh: Federation, tm
 # ------------------------------------------------------------------------------------------------- real processes
 
 
-def start(federation: Federation, name: str) -> "subprocess.Popen[bytes]":
-    """A member's job."""
-    role = "aggregator" if name == AGGREGATOR else "partner"
-    with (federation.folder / name / "run.log").open("ab") as log:
-        command = federation.command(role, "run", str(federation.config(name)))
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-
-def stop(jobs: "dict[str, subprocess.Popen[bytes]]") -> None:
-    """End these processes and wait for them."""
-    for job in jobs.values():
-        job.terminate()
-        try:
-            job.wait(MOST_S)
-        except subprocess.TimeoutExpired:
-            job.kill()
-            job.wait()
-
-
-def until_all_stand_at_one_round(federation: Federation, jobs: "dict[str, subprocess.Popen[bytes]]") -> int:
+def until_all_stand_at_one_round(federation: Federation, running: Running) -> int:
     """Stop the aggregator after some round; the round at which all partners wait then."""
-    deadline = time.monotonic() + LONGEST_WAIT_S
-    while min(max(federation.home(name).rounds_started(), default=1) for name in federation.partners) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    stop({AGGREGATOR: jobs[AGGREGATOR]})
+
+    def started() -> list[list[int]]:
+        return [federation.home(name).rounds_started() for name in federation.partners]
+
+    running.wait_for(lambda: min(max(rounds, default=1) for rounds in started()) >= 3)
+    running.stop(AGGREGATOR)
     n_sums = len(list(federation.exchange.glob("round-*/*/sum.agg.json")))
-    while any(n_sums + 1 not in federation.home(name).rounds_started() for name in federation.partners):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    running.wait_for(lambda: all(n_sums + 1 in rounds for rounds in started()))
     return n_sums + 1
 
 
@@ -195,11 +306,11 @@ def test_keys_are_lost_and_the_secret_rotated_through_real_processes(tmp_path: P
     """Rounds, new keys of one partner, a revision, a deal and the rest of the rounds, by the commands alone."""
     federation = Federation(tmp_path / "f", n_rounds=500)
     members = [*federation.partners, AGGREGATOR]
-    first, jobs = federation.plan_file, {name: start(federation, name) for name in members}
-    try:
-        round_no = until_all_stand_at_one_round(federation, jobs)
-    finally:
-        stop(jobs)
+    first = federation.plan_file
+    with Running(federation) as running:
+        running.start(*members)
+        round_no = until_all_stand_at_one_round(federation, running)
+        running.stop(*federation.partners)
     keys = federation.home("P02").keys
     keys.rename(keys.with_name("keys-lost"))
     assert federation.hocket("key", "new", "P02", "--home", str(keys.parent)).returncode == ExitCode.DONE
@@ -209,12 +320,9 @@ def test_keys_are_lost_and_the_secret_rotated_through_real_processes(tmp_path: P
     assert shown["continues"] == expected
     dealt = federation.hocket("key", "deal", str(federation.plan_file), "--home", str(federation.home("P01").folder))
     assert (dealt.returncode, all(name in dealt.stdout for name in federation.partners)) == (0, True)
-    jobs = {name: start(federation, name) for name in members}
-    try:
-        for name, job in jobs.items():
-            assert job.wait(LONGEST_WAIT_S) == 0, (federation.folder / name / "run.log").read_text()
-    finally:
-        stop(jobs)
+    with Running(federation) as running:
+        running.start(*members)
+        running.finish()
     assert len({read_report(federation.home(name)).trunk for name in federation.partners}) == 1
     for plan, rounds in ((first, range(1, round_no)), (federation.plan_file, (round_no, round_no + 1))):
         found = json.loads(federation.hocket("verify", "--json", str(plan), str(federation.exchange)).stdout)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.audit.inspect_file import describe_file
+from pipeline.audit.describe_file import describe_file
 from pipeline.errors import ExitCode
 from tests.support.cli_runner import hocket
 from tests.support.federation import Federation

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from data_prep.columns import columns_text
-from data_prep.samples import sample_tables
+from data_prep.samples.sample_tables import sample_tables
 from pipeline.errors import ExitCode
 from pipeline.plan.plan import read_plan
 from tests.support.cli_runner import hocket, refused

@@ -1,8 +1,6 @@
 """A member's home: complete files, one process, and the leftovers of a killed one."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from pipeline.errors import ConfigError, ExitCode, HomeInUse
 from pipeline.home.paths import Home
 from secure.files import PART, write_atomically
 from secure.messages.message_name import MessageName
+from tests.support.cli_runner import python_process
 from tests.support.held_home import holder
 
 # ------------------------------------------------------------------------------------------------------- the lock
@@ -116,7 +115,7 @@ else:
 def test_every_temporary_name_of_a_writer_is_swept(tmp_path: Path, writer: str):
     """A process killed just before the rename leaves only a file that is removed later."""
     (tmp_path / "source").write_bytes(b"x")
-    done = subprocess.run([sys.executable, "-P", "-c", KILLED, str(tmp_path / "home"), writer], check=False)
+    done = python_process(KILLED, tmp_path / "home", writer)
     assert done.returncode == 9
     left = [path.name for path in (tmp_path / "home").iterdir()]
     assert len(left) == 1

@@ -11,8 +11,8 @@ import pytest
 
 from data_prep.prepared import read_prepared
 from partners.files.round_checkpoint import RoundStart
+from partners.network.inference import predict_hidden
 from partners.network.input_columns import InputColumns
-from partners.network.predict import predict_hidden
 from pipeline.plan.plan import read_plan
 from tests.support.cli_runner import hocket
 from tests.support.federation import Federation

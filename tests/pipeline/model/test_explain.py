@@ -149,7 +149,7 @@ def test_what_cannot_be_explained_is_refused(
 
 def test_an_error_leaves_no_explanation(finished: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is damaged after the compounds that were explained."""
-    monkeypatch.setattr("pipeline.model.predict._MOST_ROWS", 128)
+    monkeypatch.setattr("pipeline.model.predictions._MOST_ROWS", 128)
     path = tmp_path / "new.smi"
     lines = "".join(f"{SMILES[i % 9]} n{i}\n" for i in range(200))
     path.write_bytes(lines.encode() + b"C" * (1 << 20) + b" long\n")

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,21 +26,20 @@ from partners.files.checkpoint import load_checkpoint, save_checkpoint
 from partners.files.round_checkpoint import RoundStart
 from partners.models.occlusion import without_atoms
 from partners.models.take_home import read_models
+from partners.network.inference import Predictor
 from partners.network.input_columns import InputColumns
-from partners.network.predict import Predictor
 from partners.network.state import PartnerState
 from partners.training_data.prepared_data import training_set
 from pipeline.errors import NotYet
 from pipeline.home.json_files import write_json
-from pipeline.model import predict as predicting
-from pipeline.model import rebuild
+from pipeline.model import predictions, rebuild
 from pipeline.model.description import CLASS_COLUMNS, REGR_COLUMNS, Description
 from pipeline.model.folder import OpenModel
 from pipeline.model.structure_batches import prepare_batch
-from pipeline.model.task_table import print_tasks, task_rows
+from pipeline.model.task_table import listed_tasks, print_tasks
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
-from tests.support.cli_runner import hocket
+from tests.support.cli_runner import hocket, python_process
 from tests.support.federation import Federation, run_all
 from tests.support.full_disk import fill
 from tests.support.partner_tables import SMILES, write_structures
@@ -258,7 +255,7 @@ def test_a_regression_task_is_explained_in_its_units(hybrid: Federation, new: Pa
     said(hybrid, new, tmp_path / "out.csv", "--explain", 1, "--tasks", "P01-A1")
     table = pl.read_csv(tmp_path / "out.explained" / "atoms.csv").filter(pl.col("threshold").is_null())
     model = OpenModel(hybrid.home("P01").model)
-    batch = prepare_batch(model, [predicting.StructureRecord(1, "x", SMILES[0], None)])
+    batch = prepare_batch(model, [predictions.StructureRecord(1, "x", SMILES[0], None)])
     (atoms,) = atom_bits(batch.smiles, model.description.fingerprint, model.places)
     assert atoms is not None
     assert table["symbol"].to_list() == atoms.symbols
@@ -276,7 +273,7 @@ def test_one_by_one_equals_in_bulk(
     bulk = said(hybrid, new, tmp_path / "bulk.parquet")
     model = OpenModel(hybrid.home("P01").model)
     for i in (0, 3, 17):
-        alone = predicting.predict_batch(model, [predicting.StructureRecord(1, "x", SMILES[i], None)])
+        alone = predictions.predict_batch(model, [predictions.StructureRecord(1, "x", SMILES[i], None)])
         rows = bulk.filter(pl.col("input_compound_id") == f"n{i}")
         kept = [j for j, task in enumerate(model.description.tasks) if not task.is_auxiliary]
         of_classes = rows.filter(pl.col("probability").is_not_null())
@@ -285,8 +282,8 @@ def test_one_by_one_equals_in_bulk(
             of_classes["conformal_p_active"].fill_null(np.nan).to_numpy(), alone.prediction.p_values.active[0, kept]
         )
         assert rows["similarity"][0] == alone.prediction.similarity[0]
-    monkeypatch.setattr("pipeline.model.predict._MOST_ROWS", 128)
-    monkeypatch.setattr("pipeline.model.predict._MOST_CELLS", 1)
+    monkeypatch.setattr("pipeline.model.predictions._MOST_ROWS", 128)
+    monkeypatch.setattr("pipeline.model.predictions._MOST_CELLS", 1)
     many = tmp_path / "many.csv"
     lines = new.read_text().splitlines()
     many.write_text("\n".join([lines[0], *(lines[1:] * 7)]) + "\n")
@@ -361,7 +358,7 @@ def test_the_tasks_on_a_terminal(hybrid: Federation) -> None:
     """A line each, on 80 columns; what is auxiliary says so."""
     description = Description.read(hybrid.home("P01").model)
     console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
-    print_tasks(task_rows(description, None, None), console)
+    print_tasks(listed_tasks(description, None, None), console)
     assert isinstance(console.file, io.StringIO)
     _, *lines = console.file.getvalue().splitlines()
     every = [*description.tasks, *description.regression_tasks]
@@ -374,7 +371,7 @@ def test_a_description_of_an_earlier_version_has_no_labels(finished: Federation)
     fields = json.loads((finished.home("P01").model / "model.json").read_text())
     for task in fields["tasks"]:
         del task["n_active"], task["n_inactive"]
-    rows = list(task_rows(Description.model_validate_json(json.dumps(fields)), None, None))
+    rows = list(listed_tasks(Description.model_validate_json(json.dumps(fields)), None, None))
     assert {row["n_active"] for row in rows} == {""}
 
 
@@ -388,7 +385,7 @@ def test_without_structures_there_is_nothing_to_predict(finished: Federation) ->
 def test_the_request_is_checked_before_torch_is_loaded() -> None:
     """A wrong header, an unknown task or a missing folder is told in a second."""
     code = "import sys, pipeline.model.predict_request\nsys.exit(str({'torch', 'sklearn', 'crepes'} & {*sys.modules}))"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    done = python_process(code)
     assert done.stderr == "set()\n"
 
 
@@ -560,7 +557,7 @@ def test_the_input_is_never_overwritten(finished: Federation, new: Path, tmp_pat
 
 def test_a_damaged_input_leaves_nothing(finished: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Predictions from before the damage are not left behind as if they were all."""
-    monkeypatch.setattr("pipeline.model.predict._MOST_ROWS", 128)
+    monkeypatch.setattr("pipeline.model.predictions._MOST_ROWS", 128)
     lines = "".join(f"{smiles} {i}\n" for i, smiles in enumerate(SMILES))
     path = tmp_path / "cut.smi.gz"
     path.write_bytes(gzip.compress((lines * 40).encode())[:-9])

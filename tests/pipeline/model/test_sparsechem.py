@@ -10,8 +10,8 @@ from scipy import sparse
 
 from partners.files.round_checkpoint import RoundStart
 from partners.files.sparsechem_model import read_sparsechem
+from partners.network.inference import predict
 from partners.network.input_columns import InputColumns
-from partners.network.predict import predict
 from pipeline.errors import ExitCode
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from partners.network.trunk import trunk_digest
 from partners.settings import TrunkSettings
-from pipeline.audit.inspect_file import describe_file
+from pipeline.audit.describe_file import describe_file
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.plan.lengths import PossibleLengths
 from pipeline.plan.plan import Plan, read_plan

@@ -13,7 +13,7 @@ import pipeline.protocol.round_seal
 from data_prep.prepared import read_prepared
 from partners.files.round_checkpoint import RoundStart
 from partners.files.sparsechem_model import read_sparsechem
-from partners.network.predict import predict_hidden
+from partners.network.inference import predict_hidden
 from partners.network.trunk import INPUT_WEIGHT
 from partners.training_data.column_flags import compounds_by_column
 from partners.training_data.prepared_data import training_set

@@ -20,7 +20,7 @@ from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_trunk, trunk_digest
 from partners.training.baseline import Baseline
 from partners.training.training import RoundResult, TrainedInPlace
-from pipeline.audit.inspect_file import describe_file
+from pipeline.audit.describe_file import describe_file
 from pipeline.errors import ConfigError, Diverged, Equivocation, ExitCode
 from pipeline.home.catalogue_counts import counted_digest, held_rows, known_holders
 from pipeline.home.round_metrics import read_records

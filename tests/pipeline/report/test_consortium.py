@@ -4,8 +4,6 @@ import itertools
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,13 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DamagedReport, ExitCode, MixedFederations, NotShareable, PipelineError
 from pipeline.pages.consortium_files import merge_summaries
-from pipeline.report.consortium import comparison_of, merge, network_sentence
+from pipeline.report.consortium import comparison_of, merge, pooled_network_sentence
 from pipeline.report.disclosure import FEWEST, spaced_counts
 from pipeline.report.metrics import METRICS, REGRESSION, SIDES
 from pipeline.report.shareable import shareable
 from pipeline.report.shareable_schema import ShareableSummary
 from pipeline.report.terminal_table import print_tables
+from tests.support.cli_runner import python_process
 from tests.support.made_up_reports import made_up_report, report_of, without
 
 NAMES = ("P01", "P02", "P03")
@@ -93,8 +92,8 @@ def test_the_network_is_pooled_apart():
     assert pooled.change != main.change
     assert f"{main.change:+.3f}" in merged.verdict.sentence
     assert "against the strongest local models" in merged.verdict.sentence
-    assert f"{pooled.change:+.3f}" in network_sentence(merged)
-    assert network_sentence(merge([summary(name, 8) for name in NAMES])) == ""
+    assert f"{pooled.change:+.3f}" in pooled_network_sentence(merged)
+    assert pooled_network_sentence(merge([summary(name, 8) for name in NAMES])) == ""
 
 
 def partial_summary(name: str, n_regressions: int, missing: dict[str, int]) -> tuple[ShareableSummary, list[Any]]:
@@ -307,7 +306,7 @@ def test_merging_needs_no_torch_rdkit_polars_sklearn_or_mlflow(tmp_path: Path):
         f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
         f"from pipeline.cli import main\nmain({arguments!r}, standalone_mode=False)"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    done = python_process(code)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out/consortium.html").exists()
     assert "Federation helped" in done.stdout

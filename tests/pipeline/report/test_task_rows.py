@@ -9,7 +9,7 @@ import pytest
 from data_prep.settings import Activities, Preparation, Regression
 from partners.models.compared import ChosenKinds, ComparedModels
 from partners.models.held_out import EvaluatedModel, evaluate_outputs
-from partners.network.predict import Outputs
+from partners.network.inference import Outputs
 from partners.settings import Training
 from partners.training.partner_data import PartnerData
 from partners.training_data.prepared_data import training_set

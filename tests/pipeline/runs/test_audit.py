@@ -12,7 +12,7 @@ import pipeline.runs.shadow_models
 from partners.audit.shadows import ShadowTask
 from partners.files.round_checkpoint import RoundStart
 from partners.network.trunk import trunk_digest
-from pipeline.audit.inspect_file import describe_file
+from pipeline.audit.describe_file import describe_file
 from pipeline.errors import ConfigError, DamagedReport, NotYet
 from pipeline.home.canaries import canaries_file, read_canaries
 from pipeline.home.trunk_history import TrunkHistory

@@ -1,7 +1,6 @@
 """Lines for programs: one JSON object on each line of stderr, and nothing else."""
 
 import json
-import subprocess
 import sys
 import warnings
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from pipeline.runs.partner_run import PartnerRun
 from pipeline.runtime.log import Log, as_json_line, json_line
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import Machine
-from tests.support.cli_runner import hocket
+from tests.support.cli_runner import hocket, python_process
 from tests.support.federation import AGGREGATOR, Federation
 
 KEYS = {"time", "level", "member", "message"}
@@ -183,7 +182,7 @@ def test_warnings_and_bugs_are_lines():
         "import warnings\nfrom pipeline.runtime.log import Log\nLog(as_json=True, member='P01').take_over()\n"
         "warnings.warn('old')\nraise ZeroDivisionError('bug')"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    done = python_process(code)
     assert done.returncode == ExitCode.BUG
     warning, bug = lines(done.stderr)
     assert (warning["level"], warning["message"], warning["category"]) == ("warning", "old", "UserWarning")

@@ -5,7 +5,6 @@ import itertools
 import os
 import resource
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from pipeline.runtime.progress import ProgressReporter
 from pipeline.runtime.retry import RetryPolicy, drive
 from secure.encoding.canonical import digest
 from secure.messages.message_name import MessageName
+from tests.support.cli_runner import finished_process
 from tests.support.federation import AGGREGATOR, Federation, step
 from tests.support.full_disk import fill
 from tests.support.marked_process import Marked, marked
@@ -273,7 +273,7 @@ def test_a_limit_on_file_sizes_is_an_error(all_ready: Federation):
     """Beyond `ulimit -f`, which cannot change during the run: exit code 2 at once, and no half file."""
     command = all_ready.command("aggregator", "run", str(all_ready.config(AGGREGATOR)))
     limit = "import resource, os, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); os.execv(*sys.argv[1:2], sys.argv[1:])"  # noqa: E501
-    done = subprocess.run([sys.executable, "-c", limit, *command], capture_output=True, text=True, check=False)
+    done = finished_process([sys.executable, "-c", limit, *command])
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
     assert done.returncode == ExitCode.CONFIGURATION, done.stderr
     assert "File too large" in done.stderr.splitlines()[-1]

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -25,6 +24,7 @@ from pipeline.tracking import sync as tracking_store
 from pipeline.tracking import tracker as tracking
 from pipeline.tracking.process import Store, follow
 from pipeline.tracking.tracker import QUIET, UNREACHABLE, TrackedMember, Tracker, note_all_sent, send_rest
+from secure.files import PART
 from tests.support.cli_runner import hocket
 from tests.support.federation import Federation, step
 from tests.support.ports import free_port
@@ -39,6 +39,7 @@ from tests.support.tracking.tracking_reader import (
     use_store,
 )
 from tests.support.tracking.tracking_servers import failing_server, half_hanging_server, hanging_server, mlflow_server
+from tests.support.waiting import wait_until
 
 GUARD = """\
 import os, socket
@@ -272,11 +273,12 @@ def test_a_stop_ends_the_tracking_process_without_a_warning(tmp_path: Path, monk
 def test_a_store_is_made_whole(fresh: Federation):
     """MLflow cannot take up a database that it was killed in making, so it is made under another name."""
     member = member_of(fresh, "P01")
-    unfinished = member.store_file.with_name("mlflow.db.new")
-    for leftover in (unfinished, Path(f"{unfinished}-journal")):
-        leftover.write_bytes(b"killed in the middle")
+    unfinished = member.store_file.with_name(f".mlflow.db{PART}")
+    unfinished.mkdir()
+    for leftover in ("mlflow.db", "mlflow.db-journal"):
+        (unfinished / leftover).write_bytes(b"killed in the middle")
     tracking_process._make_store(member)
-    assert [path.name for path in member.home.folder.glob("mlflow.db*")] == ["mlflow.db"]
+    assert [path.name for path in member.home.folder.iterdir() if "mlflow.db" in path.name] == ["mlflow.db"]
     made = member.store_file.stat()
     tracking_process._make_store(member)
     assert member.store_file.stat() == made
@@ -289,8 +291,7 @@ def test_a_warning_comes_at_once_and_its_end_is_told(tmp_path: Path, monkeypatch
     said: list[str] = []
     with Tracker(tmp_path / "partner.toml", "partner", Home(tmp_path), said.append, said.append) as tracker:
         tracker.start()
-        while not said:
-            tracker.poke()
+        _wait_and_poke(lambda: said, tracker)
         tracker.poke()
         assert len(said) == 1
     (again,) = said[1:]
@@ -381,7 +382,7 @@ def test_system_metrics_are_logged_where_wanted(done: Federation, monkeypatch: p
     store = Store(member, io.BytesIO(), client)
     store.update()
     (run,) = runs_of(member)
-    _until(lambda: "system/cpu_utilization_percentage" in client.get_run(run.info.run_id).data.metrics, lambda: None)
+    wait_until(lambda: "system/cpu_utilization_percentage" in client.get_run(run.info.run_id).data.metrics)
     (done.folder / "later").rename(member.home.finished)
     store.close()
     store.update()
@@ -423,7 +424,7 @@ def test_a_federation_does_not_notice_a_server_that_hangs(fresh: Federation, tmp
         said: list[str] = []
         with Tracker(member.config_file, "partner", Home(tmp_path), said.append, said.append) as tracker:
             tracker.start()
-            _until(lambda: bool(said), tracker.poke)
+            _wait_and_poke(lambda: said, tracker)
         assert tracker._process is not None
         assert tracker._process.returncode == 1  # it gave up by itself, long before it would have been killed
     assert _log_of(fresh, "P01").count("cannot be reached") == 1
@@ -447,9 +448,9 @@ def test_a_server_that_comes_midway_gets_everything_once(done: Federation, tmp_p
     said: list[str] = []
     with Tracker(member.config_file, "partner", Home(tmp_path), said.append, said.append) as tracker:
         tracker.start()
-        _until(lambda: bool(said), tracker.poke)
+        _wait_and_poke(lambda: said, tracker)
         with mlflow_server(tmp_path / "server", port):
-            _until(lambda: bool(_steps(member)), tracker.poke)
+            _wait_and_poke(lambda: _steps(member), tracker)
             for path in later:
                 path.with_suffix(".later").rename(path)
             tracker.poke()
@@ -463,12 +464,12 @@ def test_a_server_that_comes_midway_gets_everything_once(done: Federation, tmp_p
     assert "reached again" in said[1]
 
 
-def _until(condition: Callable[[], bool], act: Callable[[], None]) -> None:
-    until = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < until
-        act()
-        time.sleep(0.05)
+def _wait_and_poke(condition: Callable[[], object], tracker: Tracker) -> None:
+    def holds() -> object:
+        tracker.poke()
+        return condition()
+
+    wait_until(holds)
 
 
 def _steps(member: TrackedMember) -> set[int]:

@@ -16,7 +16,7 @@ from pipeline.home.round_metrics import RoundRecord, read_records, write_record
 from pipeline.report.report import read_report, report_file
 from pipeline.tracking import report_sync
 from pipeline.tracking import sync as tracking_store
-from pipeline.tracking.model_card import Card
+from pipeline.tracking.model_card import ModelCard
 from pipeline.tracking.relocation import relocate
 from pipeline.tracking.report_metrics import report_in
 from pipeline.tracking.sync import sync
@@ -358,7 +358,7 @@ def test_a_card_that_changed_beyond_its_description_is_sent_again(tracked: Track
     short = path.read_text()
     for whole in (f"{short}more", short):
         (run,) = runs_of(member)
-        monkeypatch.setattr(report_sync, "model_card", lambda *_, whole=whole: Card(whole, short))
+        monkeypatch.setattr(report_sync, "model_card", lambda *_, whole=whole: ModelCard(whole, short))
         report_sync.log_report(member, client_of(member), run, report_digest(member.home), is_new=False)
         assert path.read_text() == whole
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from pipeline.transport.child_process import ChildRun
 from pipeline.transport.job_monitor import JobMonitor
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.marked_process import Marked, marked
-from tests.support.transport.nvflare_sites import wait_until
+from tests.support.waiting import wait_until
 
 
 @dataclass
@@ -196,11 +195,6 @@ def test_a_run_ends_with_the_process_it_is_a_child_of(enrolled: Federation, tmp_
                     os.kill(int(folder.name), signal.SIGKILL)
             except OSError:
                 continue
-    done = subprocess.run(
-        federation.command("aggregator", "run", "--once", str(federation.config(AGGREGATOR))),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = federation.hocket("aggregator", "run", "--once", str(federation.config(AGGREGATOR)))
     assert done.returncode == ExitCode.NOT_YET
     assert "in this home" not in done.stderr

@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
+
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 120.0
@@ -69,11 +70,12 @@ class DaskProcesses:
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds, while no process ends."""
-        until = time.monotonic() + PATIENCE_S
-        while not condition():
+
+        def holds() -> bool:
             assert all(process.poll() is None for process in self._processes), self.log()
-            assert time.monotonic() < until, self.log()
-            time.sleep(0.02)
+            return condition()
+
+        wait_until(holds, self.log, patience_s=PATIENCE_S, pause_s=0.02)
 
     def _is_up(self) -> bool:
         with suppress(FileNotFoundError, json.JSONDecodeError):  # the scheduler is still writing it

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from partners.files import checkpoint
-from partners.models.take_home import FittedModels, Network, fit_models
+from partners.models.take_home import FittedModels, TrunkAndHeads, fit_models
 from partners.training.partner_data import PartnerData
 from partners.training_data.prepared_data import training_set
 from tests.support.partners.made_up_assays import FOLDS, LAYOUT, TRAINING, TRUNK, made_up_assays, trained
@@ -17,7 +17,7 @@ OWN = PartnerData(training_set(PREPARED, FOLDS, TRAINING), TRAINING, "digest", w
 
 
 @cache
-def network(seed: int) -> Network:
+def network(seed: int) -> TrunkAndHeads:
     """A trained network; 1 is the local, 2 the federated one."""
     return trained(OWN.training_set, seed)
 

@@ -12,8 +12,8 @@ from data_prep.settings import Folds
 from partners.assay_models.assays import assays_of
 from partners.assay_models.fitting import AssayData
 from partners.assay_models.inputs import Inputs
-from partners.models.take_home import Network
-from partners.network.predict import Predictor
+from partners.models.take_home import TrunkAndHeads
+from partners.network.inference import Predictor
 from partners.network.trunk import initial_trunk, trunk_layout
 from partners.settings import Training, TrunkSettings
 from partners.training.training import train_round
@@ -109,13 +109,13 @@ def own_data(prepared: Prepared, training: Training = TRAINING, workers: int = 1
     return AssayData(data, assays_of(prepared, data), prepared.descriptors, training.seed, workers)
 
 
-def trained(data: TrainingSet, seed: int = 1) -> Network:
+def trained(data: TrainingSet, seed: int = 1) -> TrunkAndHeads:
     """A network trained for some steps on this set, from the seed's first trunk."""
     first = initial_trunk(LAYOUT, seed)
     result = train_round(data, first, None, LAYOUT, TRUNK, TRAINING, seed, 30)
-    return Network(first + result.trunk_change, result.state)
+    return TrunkAndHeads(first + result.trunk_change, result.state)
 
 
-def predictor_of(network: Network) -> Predictor:
+def predictor_of(network: TrunkAndHeads) -> Predictor:
     """The network, loaded for predictions."""
     return network.predictor(LAYOUT, TRUNK, TRAINING)

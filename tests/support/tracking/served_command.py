@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import psutil
 
 from tests.support.federation import Federation
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 _PATIENCE_S = 300.0
 
@@ -41,13 +41,14 @@ def serving_command(federation: Federation, name: str, command: str, n_lines: in
             stdout=out,
             stderr=err,
         )
-    until = time.monotonic() + _PATIENCE_S
+
+    def serves() -> bool:
+        assert process.poll() is None, error_file.read_text()
+        return out_file.read_text().count("\n") >= n_lines
+
     try:
-        while (printed := out_file.read_text()).count("\n") < n_lines:
-            assert process.poll() is None, error_file.read_text()
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        yield ServedCommand(port, printed, process)
+        wait_until(serves, patience_s=_PATIENCE_S)
+        yield ServedCommand(port, out_file.read_text(), process)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()

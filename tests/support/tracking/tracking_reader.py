@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pipeline.home.round_metrics import read_records
 from pipeline.tracking.descriptions import LOCAL_OF, curve
 from pipeline.tracking.parameters import constants, is_charted
-from pipeline.tracking.report_metrics import gate, report_in, scores_on_test_fold, verdict
+from pipeline.tracking.report_metrics import conclusion, gate, report_in, scores_on_test_fold
 from pipeline.tracking.tracker import TrackedMember, read_member
 from tests.support.federation import AGGREGATOR, Federation
 
@@ -61,7 +61,7 @@ def expected_curves(member: TrackedMember) -> dict[str, list[tuple[int, float]]]
             if is_charted(key, value, first):
                 found.setdefault(curve(key), []).append((record.step, value))
     report = report_in(member.home) if member.finished else None
-    numbers = scores_on_test_fold(report, "federated") | verdict(report) | gate(report) if report else {}
+    numbers = scores_on_test_fold(report, "federated") | conclusion(report) | gate(report) if report else {}
     return found | {key: [(member.plan.rounds.n_rounds, number)] for key, number in numbers.items()}
 
 

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +14,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from pipeline.tracking.tracker import environment
+from tests.support.waiting import wait_until
 
 _PATIENCE_S = 300.0
 
@@ -153,12 +153,13 @@ def mlflow_server(folder: Path, port: int) -> Iterator[str]:
 
 def wait_for_answer(url: str, process: "subprocess.Popen[bytes]") -> None:
     """Wait until a server answers; fails when its process ends."""
-    until = time.monotonic() + _PATIENCE_S
-    while True:
+
+    def answers() -> bool:
         try:
             with build_opener(ProxyHandler({})).open(url, timeout=5):
-                return
+                return True
         except (URLError, OSError):
             assert process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.1)
+            return False
+
+    wait_until(answers, patience_s=_PATIENCE_S, pause_s=0.1)

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from pipeline.transport.nvflare.export import ADMIN, ServerAddress, export_nvfla
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, OUTCOME, PARTNER_FILE
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 HOST = "127.0.0.1"
 _MARK = "HOCKET_TEST_MARK"
@@ -30,14 +30,6 @@ def own_mirrors(federation: Federation) -> None:
     for name in (*federation.partners, AGGREGATOR):
         config = federation.config(name)
         config.write_text(config.read_text().replace('"../exchange"', '"mirror"'))
-
-
-def wait_until(holds: Callable[[], object], what: Callable[[], object], patience_s: float = _PATIENCE_S) -> None:
-    """Wait for a condition; fails with what is to be seen."""
-    until = time.monotonic() + patience_s
-    while not holds():
-        assert time.monotonic() < until, what()
-        time.sleep(0.1)  # between two looks; the loop ends with the condition
 
 
 def at_home(folder: Path) -> dict[str, str]:
@@ -174,7 +166,7 @@ class Sites:
 
     def wait_for(self, holds: Callable[[], object], patience_s: float = _PATIENCE_S) -> None:
         """Wait for a condition; fails with the ends of all logs."""
-        wait_until(holds, self.logs, patience_s)
+        wait_until(holds, self.logs, patience_s=patience_s)
 
     def logs(self) -> str:
         """Ends of all logs."""

@@ -1,6 +1,8 @@
 """`hocket engine nvflare export`: what it writes, that NVFlare takes it, and that it grants nothing more."""
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from pipeline.transport.nvflare.controller import FederationController
 from pipeline.transport.nvflare.executor import PartnerExecutor
 from pipeline.transport.nvflare.export import ADMIN, ServerAddress, export_nvflare, files, project_name
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTROLLER, EXECUTOR, PARTNER_FILE, TASK
+from tests.support.cli_runner import finished_process, python_process
 from tests.support.federation import Federation
 from tests.support.transport.nvflare_sites import at_home
 
@@ -126,7 +129,7 @@ def test_the_readme_says_the_commands(exported: dict[str, str], plan: Plan) -> N
 def run(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     """An nvflare command, in its own home folder."""
     command = [sys.executable, "-m", "nvflare.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=at_home(folder))
+    return finished_process(command, folder=folder, environment=at_home(folder))
 
 
 @pytest.mark.slow
@@ -184,6 +187,9 @@ def test_an_existing_folder_is_left_alone(plan: Plan, tmp_path: Path) -> None:
         export_nvflare(plan, PLACE, folder)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert list(folder.parent.iterdir()) == [folder]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~umask
 
 
 def test_a_failed_export_leaves_nothing(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +198,7 @@ def test_a_failed_export_leaves_nothing(plan: Plan, tmp_path: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.transport.nvflare.export.shutil.move", full)
+    monkeypatch.setattr("secure.files._sync", full)
     with pytest.raises(ConfigError, match="No space left"):
         export_nvflare(plan, PLACE, tmp_path / "nvflare")
     assert list(tmp_path.iterdir()) == []
@@ -219,11 +225,11 @@ def test_the_core_needs_no_nvflare() -> None:
         "import pipeline.cli, pipeline.runs.jobs, pipeline.transport.nvflare.export\n"
         "import pipeline.transport.endpoints, pipeline.transport.child_process"
     )
-    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+    assert python_process(code).returncode == 0
 
 
 def test_the_server_s_part_needs_no_torch_or_rdkit() -> None:
     """The controller imports with torch, rdkit, polars and mlflow made unimportable."""
     blocked = ["torch", "rdkit", "polars", "sklearn", "safetensors", "mlflow"]
     code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nimport pipeline.transport.nvflare.controller"
-    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+    assert python_process(code).returncode == 0

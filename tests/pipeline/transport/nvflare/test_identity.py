@@ -1,7 +1,6 @@
 """Certificates of NVFlare's startup kits: which proofs are accepted, and which names must agree."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pipeline.plan.plan import read_plan
 from pipeline.transport.nvflare.export import ServerAddress, export_nvflare, project_name
 from pipeline.transport.nvflare.identity import Kit, common_name, expect_name, server_of
 from pipeline.transport.nvflare.names import PARTNER_FILE, config_file
+from tests.support.cli_runner import finished_process
 from tests.support.federation import Federation
 
 HOST = "hub.example.org"
@@ -24,7 +24,7 @@ def provisioned(federation: Federation, folder: Path) -> Path:
     plan = read_plan(federation.plan_file)
     export_nvflare(plan, ServerAddress(HOST, 8002, "/srv"), folder)
     command = [sys.executable, "-m", "nvflare.cli", "provision", "-p", "project.yml", "-w", "kits", "--force"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    done = finished_process(command, folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "kits" / project_name(plan) / "prod_00"
 

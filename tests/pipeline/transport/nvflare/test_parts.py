@@ -21,6 +21,7 @@ from pipeline.transport.nvflare.executor import PartnerExecutor
 from pipeline.transport.nvflare.file_transfer import FileTransfer, _Writer
 from pipeline.transport.nvflare.names import AGGREGATOR_FILE, CONTENT, PARTNER_FILE, TASK
 from pipeline.transport.nvflare.wakeup import Wakeup
+from secure.files import PART, atomic_path
 from tests.support.federation import AGGREGATOR, Federation
 
 
@@ -206,10 +207,16 @@ def chunk(data: object, received: object) -> dict[str, object]:
     return {"status": "ok", "data": data, "state": {"received_bytes": received}}
 
 
+def pull(cell: PeerCell, target: Path, n_bytes: int) -> None:
+    """Pull a file as a mirror does."""
+    with atomic_path(target) as received:
+        FileTransfer(cell, "P01", Signal()).pull("r", received, n_bytes)
+
+
 def test_a_file_is_pulled_chunk_by_chunk(tmp_path: Path) -> None:
     """What the peer gives in order is what is written."""
     cell = PeerCell(chunk(b"abc", 3), chunk(b"de", 5), END)
-    FileTransfer(cell, "P01", Signal()).pull("r", tmp_path / "file", 5)
+    pull(cell, tmp_path / "file", 5)
     assert (tmp_path / "file").read_bytes() == b"abcde"
 
 
@@ -228,14 +235,14 @@ def test_a_file_is_pulled_chunk_by_chunk(tmp_path: Path) -> None:
 def test_a_peer_that_answers_something_else(tmp_path: Path, answers: list[object], said: str) -> None:
     """Whatever a peer answers instead of chunks in order ends this transfer, and nothing of it stays."""
     with pytest.raises(TransferFailed, match=said):
-        FileTransfer(PeerCell(*answers), "P01", Signal()).pull("r", tmp_path / "file", 5)
+        pull(PeerCell(*answers), tmp_path / "file", 5)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_peer_that_sends_too_much(tmp_path: Path) -> None:
     """It is not tried again: its signed message announced less."""
     with pytest.raises(BadTransfer, match="file: more bytes"):
-        FileTransfer(PeerCell(chunk(b"abcdef", 6)), "P01", Signal()).pull("r", tmp_path / "file", 5)
+        pull(PeerCell(chunk(b"abcdef", 6)), tmp_path / "file", 5)
     assert not list(tmp_path.iterdir())
 
 
@@ -243,9 +250,8 @@ def test_a_peer_that_sends_too_much(tmp_path: Path) -> None:
 def test_a_disk_that_fills(tmp_path: Path, n_chunks: int) -> None:
     """A write that finds no space is answer as such, whether in the middle or at the end; nothing stays."""
     answers = [chunk(b"a" * 5000, 5000 * (i + 1)) for i in range(n_chunks)]
-    transfer = FileTransfer(PeerCell(*answers, END), "P01", Signal())
-    (tmp_path / "file").symlink_to("/dev/full")
+    (tmp_path / f".file{PART}").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as full:
-        transfer.pull("r", tmp_path / "file", 5000 * n_chunks)
+        pull(PeerCell(*answers, END), tmp_path / "file", 5000 * n_chunks)
     assert full.value.errno == errno.ENOSPC
     assert not list(tmp_path.iterdir())

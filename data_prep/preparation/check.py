@@ -10,11 +10,11 @@ import polars as pl
 
 from data_prep.columns import expected_words, words_of
 from data_prep.errors import TableError
-from data_prep.forecast import Forecast, forecast
-from data_prep.input_tables import InputTables, ids_as_rows, input_tables
 from data_prep.labels.activities import credible_limits
 from data_prep.labels.catalogue import settle_catalogue
-from data_prep.losses import STRUCTURE_ADVICE, TASK_ADVICE, Losses, implausible_notes
+from data_prep.preparation.forecast import Forecast, forecast
+from data_prep.preparation.input_tables import InputTables, ids_as_rows, input_tables
+from data_prep.preparation.losses import STRUCTURE_ADVICE, TASK_ADVICE, Losses, implausible_notes
 from data_prep.settings import DOSE_TYPES, Activities, OwnTables, Preparation
 from data_prep.tables.tables import (
     COLUMN_OF_REASON,
@@ -29,7 +29,7 @@ from data_prep.tables.units import UNSTATED, unit_named
 
 if TYPE_CHECKING:  # RDKit is large, and not needed unless structures are checked
     from data_prep.folds.compounds import Compounds
-    from data_prep.structure_check import StructureCheck
+    from data_prep.preparation.structure_check import StructureCheck
 
 _SHOWN_ROWS = 5
 _READERS = {"T0": read_assays, "T1": read_activities, "T2": read_structures}

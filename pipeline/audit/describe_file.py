@@ -16,7 +16,7 @@ from pipeline.runtime.redact import without_password
 from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import UnknownFile
 from secure.files import open_plain, read_plain
-from secure.inspect import inspect_file as inspect_sealed
+from secure.inspect import inspect_file
 
 # pages and figures: description, text near the beginning, last bytes
 _PICTURES = {
@@ -85,7 +85,7 @@ def describe_file(path: Path) -> dict[str, Any]:
     if kind in _NOTES:
         return _note(path, *_NOTES[kind])
     try:
-        facts: dict[str, Any] = inspect_sealed(path)
+        facts: dict[str, Any] = inspect_file(path)
     except UnknownFile as error:
         if path.suffix in _SIGNED_OR_SECRET:
             raise

@@ -19,23 +19,23 @@ from data_prep.errors import TableError
 from data_prep.folds.compounds import Compounds, make_compounds
 from data_prep.folds.folds import balance_warnings
 from data_prep.folds.keyed import keyed_digest, require_strong_seed
-from data_prep.input_tables import InputTables, read_tables
 from data_prep.labels.all_tasks import make_tasks
 from data_prep.labels.plausibility import PlausibleActivities
 from data_prep.labels.regression import value_matrices
 from data_prep.labels.tasks import assay_report, label_matrix
-from data_prep.losses import Losses, expect_few, implausible_notes
-from data_prep.settings import OwnTables, Preparation
-from data_prep.structures.steps import CRASHED, TIMEOUT
-from data_prep.structures.structures import Progress, StructureWorkers
-from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
-from data_prep.summary import (
+from data_prep.preparation.input_tables import InputTables, read_tables
+from data_prep.preparation.losses import Losses, expect_few, implausible_notes
+from data_prep.preparation.summary import (
     assay_summary,
     classification_summary,
     fold_summary,
     regression_summary,
     table_summary,
 )
+from data_prep.settings import OwnTables, Preparation
+from data_prep.structures.steps import CRASHED, TIMEOUT
+from data_prep.structures.structures import StructureProgress, StructureWorkers
+from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
 from data_prep.tables.plain_file import open_plain
 from data_prep.version import CODE_VERSION, FORMAT_VERSION
 
@@ -79,7 +79,7 @@ def prepare(  # noqa: PLR0913 - inputs of a run; all after the tables' settings 
     workers: StructureWorkers = 1,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: StructureProgress | None = None,
     descriptors: bool = False,
     own: OwnTables = _ANY_TABLES,
 ) -> Path:

@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.metrics import average_precision_score, log_loss, r2_score, roc_auc_score, root_mean_squared_error
 
 from partners.errors import BadFeatures, BadFolds, FeatureCountMismatch, StateMismatch, TrunkMismatch
-from partners.network.predict import Predictor, logistic, predict
+from partners.network.inference import Predictor, logistic, predict
 from partners.network.state import HEAD_BIAS, HEAD_WEIGHT, PartnerState
 from partners.settings import TrunkSettings
 from partners.training.evaluation import evaluate, score_outputs
@@ -48,7 +48,7 @@ def test_one_by_one_equals_in_bulk(monkeypatch: pytest.MonkeyPatch, n_threads: i
     np.testing.assert_array_equal(single, bulk)
     order = np.random.default_rng(2).permutation(_DATA.n_compounds)
     np.testing.assert_array_equal(predictor(x[order]).logits, bulk[order])
-    monkeypatch.setattr("partners.network.predict._BLOCK", 7)
+    monkeypatch.setattr("partners.network.inference._BLOCK", 7)
     np.testing.assert_allclose(predict(x, *model).logits, bulk, atol=1e-6)
 
 

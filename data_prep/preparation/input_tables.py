@@ -5,12 +5,12 @@ from pathlib import Path
 
 import polars as pl
 
-from data_prep.forecast import forecast
 from data_prep.labels.activities import credible
 from data_prep.labels.catalogue import settle_catalogue
 from data_prep.labels.plausibility import PlausibleActivities, plausible
 from data_prep.labels.replicates import aggregate
-from data_prep.losses import Losses, expect_a_task, expect_few, losses_of, unmatched_notes
+from data_prep.preparation.forecast import forecast
+from data_prep.preparation.losses import Losses, expect_a_task, expect_few, losses_of, unmatched_notes
 from data_prep.settings import OwnTables, Preparation
 from data_prep.tables.tables import Table, column_notes, read_activities, read_assays, read_structures
 

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from data_prep import prepare as prepare_module
 from data_prep.errors import StructureSeedError, TableError, TooMuchLeftOut
-from data_prep.prepare import prepare
+from data_prep.preparation import prepare as prepare_module
+from data_prep.preparation.prepare import prepare
 from data_prep.prepared import Prepared, is_intact, read_prepared, read_summary
 from data_prep.settings import Activities, OwnTables, Regression
 from data_prep.structures import structures
@@ -112,7 +112,7 @@ def test_same_input_same_bytes(tables, tmp_path):
 
 _PREPARED = """
 import pathlib, sys
-from data_prep.prepare import prepare
+from data_prep.preparation.prepare import prepare
 from tests.support.data_prep.small_tables import FAST, SEED
 home = pathlib.Path(sys.argv[1])
 print(prepare(*(home / "tables" / f"T{i}.csv" for i in range(3)), FAST, SEED, home / sys.argv[2]), end="")
@@ -127,7 +127,7 @@ def test_threads_change_no_byte(tables, tmp_path):
         command = [sys.executable, "-c", _PREPARED, str(tmp_path), threads]
         env = os.environ | {"POLARS_MAX_THREADS": threads}
         done = subprocess.run(
-            command, cwd=Path(__file__).parents[2], env=env, check=True, capture_output=True, text=True
+            command, cwd=Path(__file__).parents[3], env=env, check=True, capture_output=True, text=True
         )
         folders.append(Path(done.stdout))
     assert folders[0] != folders[1]
@@ -224,7 +224,7 @@ def test_a_failed_run_leaves_nothing(tables, tmp_path, monkeypatch):
 
 _KILLED = """
 import os, pathlib, signal, sys
-import data_prep.prepare as module
+import data_prep.preparation.prepare as module
 from tests.support.data_prep.small_tables import FAST, SEED
 module.np.save = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 folder = pathlib.Path(sys.argv[1])
@@ -235,7 +235,7 @@ module.prepare(*(folder / f"T{i}.csv" for i in range(3)), FAST, SEED, folder / "
 def test_a_killed_run_leaves_no_half_folder(tables):
     """After kill -9 while writing there is no incomplete folder, and the next run writes it."""
     home = tables[0].parent
-    killed = subprocess.run([sys.executable, "-c", _KILLED, str(home)], cwd=Path(__file__).parents[2], check=False)
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(home)], cwd=Path(__file__).parents[3], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert [p.name for p in (home / "prepared").iterdir() if not p.name.startswith(".")] == []
     folder = prepare(*tables, FAST, SEED, home / "prepared")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.catalogue_tasks import catalogue_tasks
 from data_prep.errors import TableError
-from data_prep.prepare import prepare
+from data_prep.preparation.catalogue_tasks import catalogue_tasks
+from data_prep.preparation.prepare import prepare
 from data_prep.prepared import read_prepared
 from data_prep.settings import Activities, Chemistry, Preparation
 from tests.support.partner_tables import write_tables

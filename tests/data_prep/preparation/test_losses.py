@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.errors import TooMuchLeftOut
-from data_prep.losses import Losses, expect_few, losses_of
+from data_prep.preparation.losses import Losses, expect_few, losses_of
 from data_prep.settings import Activities, OwnTables
 from data_prep.tables.tables import REJECTED_COLUMNS
 

@@ -5,11 +5,11 @@ import gzip
 import polars as pl
 import pytest
 
-from data_prep.check import check
-from data_prep.prepare import prepare
+from data_prep.preparation.check import check
+from data_prep.preparation.prepare import prepare
+from data_prep.preparation.structure_check import StructureCheck
 from data_prep.prepared import read_summary
 from data_prep.settings import OwnTables, Preparation
-from data_prep.structure_check import StructureCheck
 from tests.support.data_prep.small_tables import FAST, SEED, T0, t0_rows, t1_rows, t2_rows, write_tables
 
 

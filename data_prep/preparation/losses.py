@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from data_prep.errors import NoTask, TooMuchLeftOut
-from data_prep.forecast import Forecast
 from data_prep.labels.plausibility import ImplausibleAssay
+from data_prep.preparation.forecast import Forecast
 from data_prep.settings import Activities, OwnTables
 
 _SHOWN = 5  # assays in a message

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from rdkit import Chem
 
-from data_prep.benchmark_split import split_benchmark
 from data_prep.errors import BenchmarkError
+from data_prep.samples.benchmark_split import split_benchmark
 from data_prep.structures.standardise import murcko_scaffold
 
 _RINGS = (

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,8 +16,9 @@ from botocore.exceptions import BotoCoreError
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
+from tests.support.waiting import wait_until
+
 BUCKET = "room"
-_PATIENCE_S = 120.0
 _ACCESS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -54,16 +54,14 @@ def moto_server(port: int) -> Iterator[str]:
     command = [sys.executable, "-m", "moto.server", "-p", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ) as process:
         try:
-            until = time.monotonic() + _PATIENCE_S
-            while not _answers(endpoint):
-                assert process.poll() is None, "moto's server ended"
-                assert time.monotonic() < until, "moto's server does not answer"
+            wait_until(lambda: _answers(endpoint, process), lambda: "moto's server does not answer", pause_s=0)
             yield endpoint
         finally:
             process.kill()
 
 
-def _answers(endpoint: str) -> bool:
+def _answers(endpoint: str, process: "subprocess.Popen[bytes]") -> bool:
+    assert process.poll() is None, "moto's server ended"
     try:
         client(endpoint).create_bucket(Bucket=BUCKET)
     except BotoCoreError:
