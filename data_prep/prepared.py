@@ -234,7 +234,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Return manifest.json, checked for its kind, format and list of files. Raises PreparedError."""
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_bytes())
-    except (OSError, ValueError) as cause:
+    except (OSError, ValueError, RecursionError) as cause:
         error = PreparedError(f"{folder}: no readable {MANIFEST_FILE}, expected a prepared folder")
         error.add_note("run `hocket prepare` again")
         raise error from cause

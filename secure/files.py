@@ -29,15 +29,17 @@ class TooLarge(OSError):
 
 
 class NotPlainFile(OSError):
-    """A link, a named pipe, a device or a folder under the name of a file."""
+    """A link, a named pipe, a socket, a device or a folder under the name of a file."""
 
 
 def open_plain(path: Path) -> BinaryIO:
     """Open a file that somebody else may have put there; a link that a user named is followed.
 
-    Raises NotPlainFile for a named pipe, which would hold up who opens it as usual, a device or a folder.
+    Raises NotPlainFile for a named pipe, which would hold up who opens it as usual, a socket, a device or a folder.
     """
-    return _as_plain(os.open(path, os.O_RDONLY | os.O_NONBLOCK), str(path))
+    with _naming_sockets(str(path)):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    return _as_plain(descriptor, str(path))
 
 
 def plain_file(name: str, shown: str, folder: int) -> BinaryIO:
@@ -47,7 +49,8 @@ def plain_file(name: str, shown: str, folder: int) -> BinaryIO:
     Raises NotPlainFile as `open_plain`, and for a link.
     """
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
+        with _naming_sockets(shown):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotPlainFile(errno.ELOOP, "it is a link", shown) from error
@@ -58,13 +61,25 @@ def plain_file(name: str, shown: str, folder: int) -> BinaryIO:
 def read_plain(path: Path, most: int) -> bytes:
     """Read a file that somebody else may have made; no more than `most` bytes of it are ever in memory.
 
-    Raises NotPlainFile for a named pipe, a device or a folder, TooLarge for a larger file.
+    Raises NotPlainFile for a named pipe, a socket, a device or a folder, TooLarge for a larger file.
     """
     with open_plain(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+        is_small = os.fstat(file.fileno()).st_size <= most
+        content = file.read(most + 1) if is_small else b""
+    if not is_small or len(content) > most:  # it can have grown meanwhile
         raise TooLarge(errno.EFBIG, f"has more than {most:,} bytes, the most that such a file can have", str(path))
     return content
+
+
+@contextmanager
+def _naming_sockets(shown: str) -> Iterator[None]:
+    """Raise NotPlainFile for what cannot be opened because it is a socket: no retry opens it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise NotPlainFile(errno.ENXIO, "it is a socket", shown) from error
+        raise
 
 
 def _as_plain(descriptor: int, shown: str) -> BinaryIO:

@@ -7,6 +7,7 @@ is no conflict.
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def check_output(folder: Path) -> None:
         return
     try:
         kind = json.loads((folder / MANIFEST_FILE).read_bytes())["kind"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         kind = None
     if kind != _KIND:
         error = OutputOccupied(f"{folder}: exists and is no earlier output, expected a new or empty folder")
@@ -99,7 +100,7 @@ def write_new(new: NewStructures, source: Path, settings: Preparation, folder: P
 
     The folder appears complete or not at all, and replaces an earlier output. Raises OutputOccupied.
     """
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))  # Path.resolve of Python 3.11 fails at a link to itself
     check_output(folder)
     reasons = new.rejected.group_by("reason").len().sort("reason")
     counts = {

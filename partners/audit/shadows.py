@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from partners.audit.attacks import ShadowScores
 from partners.audit.frozen_trunk import Fit, fit_of, hidden_inputs, trunk_fit
 from partners.audit.trunk_steps import Candidates
+from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partners.network.inference import Outputs, Predictor
 from partners.network.state import DEVIATION, MEAN, PartnerState
 from partners.network.trunk import TrunkLayout
@@ -107,6 +109,15 @@ class Shadow:
         """The shadow of these arrays; raises KeyError if one is missing."""
         trunk, model = (Fit(arrays[f"{view}_confidence"], arrays[f"{view}_likelihood"]) for view in ("trunk", "model"))
         return cls(arrays["inside"].astype(np.bool_), trunk, model)
+
+    def write(self, path: Path) -> None:
+        """Write the scores, atomically."""
+        save_checkpoint(path, Checkpoint(others=self.arrays()))
+
+    @classmethod
+    def read(cls, path: Path, layout: TrunkLayout) -> "Shadow":
+        """Read the scores; layout: of the trunk. Raises CheckpointDamaged."""
+        return cls.from_arrays(load_checkpoint(path, layout, only=["others"]).others)
 
 
 def joined(shadows: list[Shadow], view: str) -> ShadowScores:

@@ -25,7 +25,7 @@ from partners.network.server_state import ServerState
 from partners.network.state import HeadSizes, PartnerState, check_state
 from partners.network.trunk import TrunkLayout, check_trunk
 from partners.training_data.aligned_arrays import empty
-from secure.files import atomic_path
+from secure.files import atomic_path, open_plain
 
 _FORMAT = 1
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # in messages of safetensors, which is written in Rust
@@ -110,6 +110,8 @@ def load_checkpoint(
         return _checkpoint(arrays, facts, layout, sizes)
     except KeyError as error:
         raise CheckpointDamaged(f"{path.name}: found no {error}, expected a complete checkpoint") from None
+    except (TypeError, ValueError) as error:
+        raise CheckpointDamaged(f"{path.name}: has counters of another kind than a checkpoint ({error})") from None
     except TrainingError as error:
         raise CheckpointMismatch(f"{path.name}: {error}") from None
 
@@ -142,10 +144,11 @@ def read_facts(path: Path) -> Mapping[str, Any]:
 
     The digest is not checked here; `load_checkpoint` checks it. Raises CheckpointDamaged.
     """
+    open_plain(path).close()  # a named pipe would be waited for
     try:
         with safe_open(path, framework="numpy") as file:
             return dict(_header(file.metadata(), path)["facts"])
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointDamaged(f"{path.name}: cannot be read as a checkpoint ({error})") from None
 
 
@@ -209,9 +212,10 @@ def _read(path: Path, wanted: tuple[str, ...]) -> tuple[Arrays, dict[str, Any]]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
+    open_plain(path).close()  # a named pipe would be waited for
     try:
         yield
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise CheckpointDamaged(f"{path.name}: cannot be read as a checkpoint ({error})") from None
 
 
@@ -235,6 +239,8 @@ def _shape_and_type(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[An
         stored = file.get_slice(name)
         shape, kind = tuple(stored.get_shape()), stored.get_dtype()
     known = _FLOATS | _INTEGERS if name.startswith(_OTHER) else _FLOATS
+    if not shape:
+        raise CheckpointDamaged(f"{path.name}: {name} is a single number, expected an array")
     if kind not in known:
         raise CheckpointDamaged(f"{path.name}: {name} is {kind}, expected {' or '.join(known)}")
     return shape, known[kind]

@@ -209,6 +209,26 @@ class ResidualFile:
         return checkpoint.vectors[_RESIDUAL], float(checkpoint.facts["clipped_share"])
 
 
+@dataclass(frozen=True, slots=True)
+class TrunkFile:
+    """The shared vector of a round alone.
+
+    Reading raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch.
+    """
+
+    path: Path
+    layout: TrunkLayout  # of the vector
+
+    def read(self) -> NDArray[np.float32]:
+        """The vector, (n_params,)."""
+        return load_checkpoint(self.path, self.layout, only=["trunk"]).need_trunk(self.path)
+
+    @staticmethod
+    def write(path: Path, vector: NDArray[np.float32]) -> None:
+        """Write the vector (n_params,), atomically."""
+        _save(path, Checkpoint(vector))
+
+
 def _provenance(facts: Mapping[str, Any], path: Path) -> Provenance:
     try:
         return Provenance(**facts["under"])

@@ -15,12 +15,14 @@ from pipeline.exchange.signs import Sign, sign_name
 from pipeline.exchange.storage import Exchange
 from pipeline.exchange.transcript import REVISION, Message, check_sender, message_of, read_message
 from pipeline.plan.plan import Plan
+from pipeline.runtime.printable import printable
 from secure.errors import SecureError
 from secure.messages.message_name import MessageName
 from secure.messages.message_schemas import SIGNS
 from secure.sealing.release import released_seed
 
 _OUTCOMES = ("sum", "void")
+_NO_DATE = 1 << 37  # seconds since 1970 from which on no message can be signed
 
 
 class StatusReader:
@@ -96,7 +98,7 @@ class StatusReader:
                 name, is_manifest = message_of(path, self.exchange)
                 check_sender(name, self.plan.cards, self.exchange.where(path))
             except ExchangeConflict as error:
-                refused.append(str(error))
+                refused.append(printable(str(error)))  # a file can have any name
             else:
                 files.setdefault(name, set()).add(is_manifest)
         return files
@@ -185,6 +187,11 @@ def _with_right_seed(release: Message, update: Message, roster: Message) -> Mess
     return release
 
 
+def _deadline(time: float, then: str) -> Deadline | None:
+    """The deadline at a time, None if it is later than any date: a plan may have no end of deadlines."""
+    return Deadline(int(time), then) if time < _NO_DATE else None
+
+
 class _MemberStates:
     """The members' states in the current attempt, or in the one before."""
 
@@ -252,16 +259,16 @@ class _MemberStates:
         if not self.is_enrolled or not missing or self._total is not None:
             return None
         if self._roster is not None:
-            time = int(self._roster.manifest.time + rounds.update_deadline_s)
+            time = self._roster.manifest.time + rounds.update_deadline_s
             is_last = self._place.attempt >= rounds.max_attempts
             then = "the aggregator ends, for it is the last attempt" if is_last else "the attempt is void"
-            return Deadline(time, f"{then} if the update of {missing} is missing")
+            return _deadline(time, f"{then} if the update of {missing} is missing")
         least = self._plan.min_roster(self._place.round_no)
         if not self._ready or least == len(self._plan.partner_names):
             return None
         first = min(message.manifest.time for message in self._ready.values())
         then = f"the round goes on without {missing} if at least {least} partners are ready"
-        return Deadline(int(first + rounds.ready_deadline_s), then)
+        return _deadline(first + rounds.ready_deadline_s, then)
 
     @property
     def _posted(self) -> Mapping[str, Message]:

@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import os
 import secrets
 from collections.abc import Collection
 from pathlib import Path
@@ -18,7 +19,7 @@ from secure.files import PART, NotPlainFile, atomic_path
 
 _PIECE = 1 << 20  # bytes
 _DEEPEST = 8  # folders inside one another that are listed; a message is in at most three
-_NOT_PLAIN = "found a link, a named pipe, a device or a folder, expected a file"
+_NOT_PLAIN = "found a link, a named pipe, a socket, a device or a folder, expected a file"
 _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LARGEST_MANIFEST = 1 << 20  # bytes; a manifest lists members, not data
 # These show an object only when it is complete; a file server also shows a file that is being written.
@@ -241,7 +242,8 @@ class Exchange:
 
 def exchange_at(url_or_path: str, folder: Path) -> Exchange:
     """Open the exchange at a URL, or at a path relative to `folder`."""
-    return open_exchange(url_or_path if "://" in url_or_path else f"file://{(folder / url_or_path).resolve()}")
+    # Path.resolve of Python 3.11 fails at a link to itself
+    return open_exchange(url_or_path if "://" in url_or_path else f"file://{os.path.realpath(folder / url_or_path)}")
 
 
 def open_exchange(url: str) -> Exchange:

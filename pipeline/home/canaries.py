@@ -1,6 +1,5 @@
 """A partner's canaries, drawn before round 1 and kept in its home: who of them was trained on stays known."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from scipy import sparse
 from partners.audit.canaries import Canary, draw_canaries, left_out_rows
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
-from pipeline.home.json_files import write_json
+from pipeline.home.json_files import read_json, write_json
 from pipeline.home.paths import Home
 from pipeline.plan.toml_schema import Schema, check_table
 from secure.keys.keys import PrivateKeys
@@ -38,8 +37,8 @@ def read_canaries(home: Home) -> list[Canary]:
     if not path.exists():
         return []
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        table = read_json(path)
+    except ValueError as error:
         raise ConfigError(f"{path}: cannot be read as JSON: {error}") from error
     kept = check_table(table, _Kept, str(path))
     return [Canary(canary.fingerprint, canary.is_member) for canary in kept.canaries]

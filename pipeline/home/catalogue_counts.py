@@ -82,6 +82,9 @@ class Counted(Schema):
     def _a_count_for_each(self) -> Self:
         if len(self.counts) != len(self.tasks):
             raise ValueError(f"found {len(self.counts)} counts, expected {len(self.tasks)}, one for each task")
+        counts, most = (*self.counts, *(self.columns.counts if self.columns else ())), len(self.partners)
+        if any(not 0 <= count <= most for count in counts):
+            raise ValueError(f"found a count that is not from 0 to {most}, the number of partners that were counted")
         return self
 
 
@@ -106,9 +109,10 @@ def known_holders(plan: Plan, home: Home) -> Holders | None:
         return Holders()
     file = home.catalogue
     counted = _read(file) if file.exists() else None
-    if plan.has_counting_round and (counted is None or counted.plan != plan.digest):
+    if plan.has_counting_round:
         _check_same_partners(plan, file, counted)
-        return None
+        if counted is None or counted.plan != plan.digest:
+            return None
     tasks, n_columns = plan.catalogue.tasks, _n_counted_columns(plan)
     if counted is None or counted.tasks != tasks or len(counted.columns.counts if counted.columns else ()) != n_columns:
         error = ConfigError(f"{file}: holds no counts of what the plan counts: a later revision keeps the first one's")

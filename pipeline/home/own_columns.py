@@ -1,6 +1,5 @@
 """The input columns that a partner flagged in the counting round, kept in its home: they are never flagged anew."""
 
-import json
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Self
@@ -12,7 +11,7 @@ from partners.network.input_columns import InputColumns
 from partners.training_data.column_flags import ColumnFlags
 from pipeline.errors import ConfigError
 from pipeline.home.catalogue_counts import Holders
-from pipeline.home.json_files import write_json
+from pipeline.home.json_files import read_json, write_json
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan
 from pipeline.plan.toml_schema import Schema, check_table
@@ -26,10 +25,12 @@ class OwnColumns(Schema):
     withheld: tuple[int, ...]
 
     @model_validator(mode="after")
-    def _are_ascending(self) -> Self:
+    def _are_columns(self) -> Self:
         for columns in (self.flagged, self.withheld):
             if any(column < 0 for column in columns[:1]) or any(a >= b for a, b in pairwise(columns)):
                 raise ValueError("found columns that are not ascending numbers from 0 on")
+        if set(self.flagged) & set(self.withheld):
+            raise ValueError("found a column that is both flagged and withheld")
         return self
 
 
@@ -66,7 +67,7 @@ def _flags(own: OwnColumns) -> ColumnFlags:
 def _read(home: Home) -> OwnColumns:
     """Read the file; raises ConfigError if it is damaged."""
     try:
-        table = json.loads(home.columns.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        table = read_json(home.columns)
+    except ValueError as error:
         raise ConfigError(f"{home.columns}: cannot be read as JSON: {error}") from error
     return check_table(table, OwnColumns, str(home.columns))

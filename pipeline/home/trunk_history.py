@@ -1,6 +1,5 @@
 """The trunks of all rounds in a partner's home: their sizes, which are checked, and if there is room themselves."""
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -11,14 +10,25 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from partners.audit.incoming import Look, jumps, look_at
-from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partners.files.round_checkpoint import TrunkFile
 from partners.network.trunk import TrunkLayout
 from partners.settings import TrunkSettings
 from pipeline.errors import ConfigError
-from pipeline.home.json_files import write_json
+from pipeline.home.json_files import read_json, write_json
 from pipeline.home.paths import Home
+from pipeline.plan.toml_schema import Schema, check_table
 
 _BYTES_PER_VALUE, _GB = 4, 10**9
+
+
+class _KeptLook(Schema):
+    round_no: int
+    sizes: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+class _KeptLooks(Schema):
+    looks: tuple[_KeptLook, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +64,19 @@ class TrunkHistory:
         if not self._looks.exists():
             return []
         try:
-            rows = json.loads(self._looks.read_text(encoding="utf-8"))["looks"]
-            return [(Look(row["round_no"], row["sizes"]), list(row["warnings"])) for row in rows]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            kept = check_table(read_json(self._looks), _KeptLooks, str(self._looks))
+        except (ValueError, ConfigError) as error:
             broken = ConfigError(f"{self._looks}: is damaged: {error}")
             broken.add_note("remove it: the trunks are then compared with later ones only")
             raise broken from error
+        return [(Look(row.round_no, row.sizes), list(row.warnings)) for row in kept.looks]
 
     def keep(self, round_no: int, vector: NDArray[np.float32]) -> None:
         """Keep the shared vector (n_params,) at the start of a round, if those of all rounds have room."""
         if (self.n_rounds + 1) * vector.size * _BYTES_PER_VALUE > self.most_gb * _GB:
             shutil.rmtree(self._trunks, ignore_errors=True)
             return
-        self._trunks.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(self._file(round_no), Checkpoint(vector))
+        TrunkFile.write(self._file(round_no), vector)
 
     def kept(self) -> list[int]:
         """Rounds whose vector is kept, in order."""
@@ -76,8 +85,7 @@ class TrunkHistory:
     def vectors(self, rounds: Sequence[int], layout: TrunkLayout) -> Iterator[NDArray[np.float32]]:
         """The kept vectors of some rounds, one at a time; layout: of the vector. Raises CheckpointDamaged."""
         for round_no in rounds:
-            path = self._file(round_no)
-            yield load_checkpoint(path, layout, only=["trunk"]).need_trunk(path)
+            yield TrunkFile(self._file(round_no), layout).read()
 
     def _file(self, round_no: int) -> Path:
         return self._trunks / f"trunk-{round_no:04d}.safetensors"

@@ -159,7 +159,7 @@ def rejected_file_of(output: Path, structures: Path, kinds: Sequence[str] = KIND
     Raises ConfigError for another ending, an output that is the input or a folder, or a folder that cannot be used.
     """
     rejected = output.with_name(f"{_stem(output, kinds)}.rejected.csv")
-    if structures.resolve() in (output.resolve(), rejected.resolve()):
+    if os.path.realpath(structures) in map(os.path.realpath, (output, rejected)):
         raise ConfigError(f"{structures}: is the input file, expected another file for the output")
     if output.is_dir():
         raise ConfigError(f"{output}: is a folder, expected a file for the output")

@@ -223,7 +223,7 @@ class MemberConfig(Schema):
 
     def resolve(self, path: str) -> Path:
         """The absolute path for a path in the configuration file, which is relative to that file's folder."""
-        return (self._folder / path).resolve()
+        return Path(os.path.realpath(self._folder / path))  # Path.resolve of Python 3.11 fails at a link to itself
 
     @classmethod
     def read(cls, path: Path) -> Self:

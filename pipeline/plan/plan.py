@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from data_prep.settings import Preparation
 from partners.network.trunk import TrunkLayout, initial_digests, initial_trunk, padded_rows, trunk_layout
@@ -113,6 +113,13 @@ class Plan(Schema):
     catalogue: Catalogue = Catalogue()
     columns: Columns = Columns()
     card: tuple[CardTable, ...]
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _is_whole_number(cls, value: object) -> object:
+        if type(value) is not int:  # a true is equal to 1 and would give the plan another digest
+            raise ValueError("expected a whole number")
+        return value
 
     @model_validator(mode="after")
     def _members_fit(self) -> Self:

@@ -3,7 +3,6 @@
 It is private, for it names assays; summary.json has what may be shared (`pipeline.report.shareable`).
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from partners.scores.comparison import Comparison
 from partners.scores.paired_scores import PairedScores, compare_metrics
 from pipeline.errors import DamagedReport, NotYet
-from pipeline.home.json_files import write_json
+from pipeline.home.json_files import read_json, write_json
 from pipeline.home.paths import Home
 from pipeline.report.audit.schema import Audit
 from pipeline.report.conclusion import draw_conclusion
@@ -175,8 +174,8 @@ def _object_in(path: Path) -> dict[str, Any]:
         error.add_note("it is written when the plan's last round is done: `hocket partner run`")
         raise error
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        content = read_json(path)
+    except ValueError:
         content = None
     if not isinstance(content, dict) or not content.keys() >= _OF_ANY_FORMAT:
         raise _damaged(path, "is damaged: expected the JSON object that a partner's run writes")

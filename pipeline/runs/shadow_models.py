@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from partners.audit.shadows import Shadow, ShadowTask
-from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partners.network.trunk import trunk_digest
 from pipeline.runtime.progress import ProgressReporter
 from secure.sealing.workers import Workers
@@ -37,17 +36,13 @@ def shadow_models(
     with reporter.progress("training shadow models") as progress, Workers(_trainer, (task,), n) as pool:
         progress(n_shadows - len(missing), n_shadows)
         for n_done, (shadow, trained) in enumerate(zip(missing, pool.in_order(missing), strict=True), 1):
-            save_checkpoint(files[shadow], Checkpoint(others=trained.arrays()))
+            trained.write(files[shadow])
             progress(n_shadows - len(missing) + n_done, n_shadows)
-    return [_read(file, task) for file in files]
+    return [Shadow.read(file, task.layout) for file in files]
 
 
 def _trainer(task: ShadowTask) -> Callable[[int], Shadow]:
     return task.train
-
-
-def _read(path: Path, task: ShadowTask) -> Shadow:
-    return Shadow.from_arrays(load_checkpoint(path, task.layout, only=["others"]).others)
 
 
 def _digest(task: ShadowTask) -> str:

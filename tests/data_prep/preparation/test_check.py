@@ -211,7 +211,7 @@ def test_a_header_in_another_encoding_is_named(tmp_path, encoding, found):
     t1.write_bytes(t1.read_text().replace("standard_value", "standard_value,für").encode(encoding))
     (stop,) = (finding.text for finding in check(t0, t1, t2, FAST).findings if finding.stops)
     assert f"header line: found {found}, expected" in stop
-    assert "save the table as UTF-8" in stop
+    assert "UTF-8" in stop
 
 
 def test_rows_in_another_encoding_are_named(tmp_path):
@@ -223,8 +223,8 @@ def test_rows_in_another_encoding_are_named(tmp_path):
     )
     t0.write_bytes(f"{T0}Prüfung,OTHER,true,false,,\n".encode("latin-1"))
     (stop,) = (finding.text for finding in check(t0, t1, t2, FAST).findings if finding.stops)
-    assert "found no readable row in 1" in stop
-    assert "save the table as UTF-8" in stop
+    assert "no readable row in 1" in stop
+    assert "UTF-8" in stop
 
 
 def test_values_that_are_nearly_numbers_are_explained(tmp_path):
@@ -251,11 +251,11 @@ def test_ids_in_other_capitals_are_counted(tmp_path):
     t2.write_text(t2.read_text().replace("C", "c", 50))
     checked = check(t0, t1, t2, FAST, OwnTables(most_rejected=0.1))
     text = "\n".join(map(str, checked.findings))
-    assert "compounds of T1 are not in T2, which has all of them in other capitals" in text
+    assert "in other capitals" in text
     assert "capitals included" in text
     assert "unit" not in text
     t1.write_text(t1.read_text().replace(",A2,", ",B,"))
-    assert any("1 assay of T1 is not in T0, which has none of them" in text for text in findings_of(t0, t1, t2))
+    assert any("1 assay of T1 is not in T0" in text for text in findings_of(t0, t1, t2))
 
 
 @pytest.mark.parametrize(("value", "advice"), [("", "without a value"), ("n.d.", "decimal point"), ("99", "the unit")])

@@ -117,7 +117,7 @@ def test_a_release_beside_a_void_is_refused(voided: Federation, tmp_path: Path):
     later = body_of(federation, MessageName("release", 1, 2, "P01"))
     federation.posted(MessageName("release", 1, 2, "P01")).unlink()
     say(federation, MessageName("release", 1, 1, "P01"), later | {"roster": at})
-    with pytest.raises(Equivocation, match="a void, but P01 has released") as caught:
+    with pytest.raises(Equivocation, match="P01 has released") as caught:
         run_audit(federation)
     assert "ask P01" in caught.value.__notes__[0]
 
@@ -151,9 +151,9 @@ def test_the_report_says_who_has_not_confirmed(done: Federation):
     assert read_report(home).unconfirmed is None
     assert confirm_trunk(home, plan, open_exchange(f"file://{done.exchange}")) == ["P02"]
     assert current_report(done.config("P01")).unconfirmed == ["P02"]
-    assert "P02 has not confirmed the last trunk yet" in printed("report", str(done.config("P01")))
+    assert "P02 has not confirmed" in printed("report", str(done.config("P01")))
     assert status_of(done).unconfirmed == ("P02",)
-    assert any("P02 has not signed the last trunk" in note for note in run_audit(done).notes)
+    assert any("P02 has not signed" in note for note in run_audit(done).notes)
     of_all = {path: path.read_bytes() for path in posted.parent.iterdir() if path.name != posted.name}
     for path in of_all:
         path.unlink()
@@ -198,5 +198,5 @@ def test_a_partner_left_out_though_ready_is_warned_of(
     partner = federation.partner("P04")
     while step(partner) == "on":
         pass
-    assert "the roster lacks P04, whose ready was signed before it" in capsys.readouterr().err
+    assert "the roster lacks P04" in capsys.readouterr().err
     assert not federation.posted(ready_of("P04", 1, 2)).exists()

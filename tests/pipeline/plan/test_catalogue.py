@@ -188,22 +188,22 @@ def test_a_file_that_cannot_be_read_is_refused(folder: Path):
     """A file that is not there, a folder, a pipe that nobody writes to, and an endless file."""
     plan, file = put(folder, TEXT), folder / "catalogue.csv"
     file.unlink()
-    assert "cannot be read: No such file" in refused(plan)[0]
+    assert "No such file" in refused(plan)[0]
     file.mkdir()
     assert "cannot be read: " in refused(plan)[0]
     file.rmdir()
     os.mkfifo(file)
-    assert "cannot be read: it is no plain file" in refused(plan)[0]
+    assert "no plain file" in refused(plan)[0]
     file.unlink()
     file.symlink_to("/dev/zero")
-    assert "cannot be read: it is no plain file" in refused(plan)[0]
+    assert "no plain file" in refused(plan)[0]
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_text_without_end_is_refused(folder: Path, pack):
     """Packed, it may be a small file: no more of it is unpacked than is allowed."""
     message, _ = refused(put(folder, pack(b"id,threshold\n" + b"C" * (1 << 25))))
-    assert "found a longer text than 33,554,432 bytes" in message
+    assert "33,554,432 bytes" in message
 
 
 def test_another_text_than_the_plans_is_refused(folder: Path):
@@ -213,7 +213,7 @@ def test_another_text_than_the_plans_is_refused(folder: Path):
     (folder / "catalogue.csv").write_text(changed)
     message, advice = refused(plan)
     assert f"found SHA-256 {sha256(changed)} of its text, {plan} expects {sha256(TEXT)}" in message
-    assert "take it from the member who sent the plan" in advice
+    assert "take it from the member" in advice
     message, advice = refused(put(folder, TEXT, sha256=""))
     assert f"{plan} expects none" in message
     assert f'write sha256 = "{sha256(TEXT)}" under [catalogue] in the plan' in advice
@@ -232,7 +232,7 @@ def test_a_list_has_an_end(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("pipeline.plan.catalogue._MOST_TASKS", 3)
     assert pairs(read_plan(put(folder, TEXT))) == TASKS
     message, _ = refused(put(folder, TEXT + "C3,1\n"))
-    assert "line 5: found more than 3 tasks, expected at most so many" in message
+    assert "line 5: found more than 3 tasks" in message
 
 
 @pytest.mark.parametrize(

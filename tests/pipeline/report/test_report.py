@@ -144,7 +144,7 @@ def test_the_domain_is_of_the_main_models_alone():
 def test_the_conclusion_is_over_the_strongest_local_models():
     """It says so, and the second sentence is of the network, by the same metric."""
     report = made_up_report(60, 30, gain=0.05)
-    assert "with the strongest local models" in report.verdict.sentence
+    assert "strongest local models" in report.verdict.sentence
     second, found = network_sentence(report.verdict.metric, report.network.summary), report.network.summary
     assert found.average_precision is not None
     assert second.startswith("Over the same network without federation")

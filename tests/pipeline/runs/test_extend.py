@@ -179,7 +179,7 @@ def test_on_the_trunk_it_is_a_model_of_what_embed_gives(
     write_json(home.model / "model.json", description | {"kept": "local"})
     done = hocket("extend", config, *tables.options)
     assert done.exit_code == 0, done.output
-    assert "--model federated predicts new assays on the trunk" in done.stderr
+    assert "--model federated" in done.stderr
     known = pl.read_csv(tables.activities).join(pl.read_csv(tables.structures), on="input_compound_id")
     known.select("input_compound_id", "smiles").write_csv(tmp_path / "known.csv")
     assert hocket("embed", config, tmp_path / "known.csv", "--output", tmp_path / "known.npz").exit_code == 0
@@ -258,7 +258,7 @@ def test_assays_of_another_trunk_are_left_out(extended: tuple[Federation, str], 
     shutil.rmtree(home.model)
     result = hocket("predict", federation.config("P01"), new, "--tasks", "X1")
     assert result.exit_code == 2
-    assert "1 assays that `hocket extend` added were fitted on another trunk" in result.stderr
+    assert "fitted on another trunk" in result.stderr
     assert [added.input_assay_id for added in Description.read(home.model).added] == ["X, 2"]
 
 
@@ -281,7 +281,7 @@ def test_one_class_alone_is_refused(finished: Federation, tmp_path: Path) -> Non
     files = write_new_assays(tmp_path / "high", {"X1": 40}, threshold=9.5)
     done = hocket("extend", federation.config("P01"), *files.options)
     assert done.exit_code == 3
-    assert "no threshold has at least 2 actives and 2 inactives" in done.stdout
+    assert "2 actives and 2 inactives" in done.stdout
 
 
 def test_without_a_threshold_one_is_found(finished: Federation, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_inspect_knows_its_files(extended: tuple[Federation, str]) -> None:
     for path in (home.extensions / "added.json", *home.extensions.glob("assay-*"), *home.model.glob("assay-*")):
         done = hocket("inspect", path)
         assert done.exit_code == 0, done.output
-        assert "that a partner added to its model (private)" in done.stdout
+        assert "(private)" in done.stdout
         assert "X1" not in done.stdout
 
 

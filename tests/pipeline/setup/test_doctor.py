@@ -2,61 +2,29 @@
 
 import base64
 import json
-import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
 import pipeline.setup.doctor_machine as machine
 from data_prep.errors import TableError
 from partners.errors import DeviceMissing
-from pipeline.errors import ConfigError, ExchangeError, ExitCode, NotYet
-from pipeline.exchange.storage import Exchange
+from pipeline.errors import ConfigError, ExitCode, NotYet
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig, read_member_config, role_in
 from pipeline.plan.plan import read_plan
 from pipeline.setup.checked_tables import checked_tables
-from pipeline.setup.doctor import examine
-from pipeline.setup.doctor_exchange import probe_exchange
 from pipeline.setup.findings import Finding, examined, exit_code, note, refused, wrong
 from pipeline.setup.keys import change_passphrase, deal
 from secure.errors import WrongPlan
 from tests.support.cli_runner import hocket
 from tests.support.federation import AGGREGATOR, Federation, until_waiting
-
-
-@pytest.fixture(autouse=True)
-def light(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The libraries take seconds to load; one test loads them."""
-    monkeypatch.setattr(machine, "_LOADED", {"partner": (("json",),), "aggregator": (("json",),)})
-
-
-def findings(config: Path) -> list[Finding]:
-    """All findings of the doctor."""
-    return list(examine(read_member_config(config, role_in(config))))
-
-
-def wrong_ones(config: Path) -> list[Finding]:
-    """The findings at which a run would fail."""
-    return [finding for finding in findings(config) if finding.level == "wrong"]
-
-
-def the(found: list[Finding], text: str) -> Finding:
-    """The only finding with this text."""
-    matching = [finding for finding in found if text in finding.text]
-    assert len(matching) == 1, found
-    return matching[0]
-
+from tests.support.setup.doctor_findings import about, edit, findings, the, wrong_ones
 
 # ------------------------------------------------------------------------------------------------------ sound set-ups
 
@@ -153,13 +121,6 @@ def test_the_aggregators_doctor_needs_no_torch_rdkit_or_polars(enrolled: Federat
 
 
 # ----------------------------------------------------------------------------------------------------- broken set-ups
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    """Replace a text that is there."""
-    before = path.read_text()
-    assert old in before
-    path.write_text(before.replace(old, new, 1))
 
 
 def open_home(at: Federation) -> None:
@@ -383,249 +344,6 @@ def test_the_configuration_says_what_the_member_is(enrolled: Federation, kind: t
     """A partner has tables."""
     config = enrolled.config("P01" if kind is PartnerConfig else AGGREGATOR)
     assert type(read_member_config(config, role_in(config))) is kind
-
-
-# ------------------------------------------------------------------------------------------------ machine, versions
-
-
-def about(config: Path, topic: str) -> list[Finding]:
-    """The findings about one topic."""
-    return [finding for finding in findings(config) if finding.about == topic]
-
-
-@pytest.mark.parametrize(("total", "free", "level"), [(64, 32, "ok"), (64, 0.01, "note"), (0.01, 0.01, "wrong")])
-def test_memory_is_compared_with_the_trunk(
-    enrolled: Federation, monkeypatch: pytest.MonkeyPatch, total: float, free: float, level: str
-):
-    """What there is must do; what others use of it may become free."""
-    monkeypatch.setattr(machine, "memory", lambda: (total * 2**30, free * 2**30))
-    assert [finding.level for finding in about(enrolled.config("P01"), "memory")] == [level]
-
-
-def test_a_larger_trunk_takes_more_memory_of_partners_only(fresh: Federation, monkeypatch: pytest.MonkeyPatch):
-    """The aggregator adds chunk by chunk."""
-    edit(fresh.plan_file, "hidden = [16]", "hidden = [400000]")  # 205 million parameters
-    monkeypatch.setattr(machine, "memory", lambda: (4 * 2**30, 4 * 2**30))
-    assert about(fresh.config("P01"), "memory")[0].level == "wrong"
-    assert about(fresh.config(AGGREGATOR), "memory")[0].level == "ok"
-
-
-def test_sizes_count_every_row_that_may_travel(tmp_path: Path):
-    """With a long catalogue memory, home and exchange are those of the longest vector that it allows."""
-    rows = ", ".join(f'{{id = "C{i}", threshold = 6.0}}' for i in range(9_000))
-    federation = Federation(tmp_path / "f", extra=f"[catalogue]\ntasks = [{rows}]")
-    longest = read_plan(federation.plan_file).layout.n_params + 16_384 * 17
-    found = findings(federation.config("P01"))
-    assert f"at most {longest:,} parameters with the catalogue takes" in the(found, "GiB in all").text
-    home, exchange = the(found, "home ").text, the(found, "MB each").text
-    assert float(re.findall(r"about ([\d.]+) needed", home)[0]) * 2**30 > 30 * longest
-    assert float(re.findall(r"([\d,.]+) MB each", exchange)[0].replace(",", "")) * 1e6 > 4 * 3 * longest
-
-
-@pytest.mark.parametrize(
-    ("limit", "expected"), [("max", (8000.0, 6000.0)), ("4096000", (4000.0, 3000.0)), ("99999999999", (8000.0, 6000.0))]
-)
-def test_memory_within_a_control_group(tmp_path: Path, limit: str, expected: tuple[float, float]):
-    """A container's or Slurm's limit counts where it is lower (here in kB)."""
-    (tmp_path / "meminfo").write_text("MemTotal:  8000 kB\nMemFree: 1 kB\nMemAvailable:   6000 kB\n")
-    (tmp_path / "memory.max").write_text(f"{limit}\n")
-    (tmp_path / "memory.current").write_text("1024000\n")
-    found = machine.memory(tmp_path / "meminfo", tmp_path)
-    assert (found[0] / 1024, found[1] / 1024) == expected
-
-
-def test_without_control_groups(tmp_path: Path):
-    """The machine's own figures, which are what Python sees too."""
-    assert machine.memory(cgroup=tmp_path)[0] == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def test_a_full_disk(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
-    """Home and temporary folder, with how much is needed."""
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: machine.shutil._ntuple_diskusage(10, 10, 0))  # type: ignore[attr-defined]
-    found = [finding for finding in about(enrolled.config("P01"), "disk") if finding.level == "wrong"]
-    assert len(found) == 2
-    assert all(one.advice for one in found)
-
-
-def test_more_threads_than_cores(fresh: Federation):
-    """Slower, but no failure."""
-    edit(fresh.config("P01"), 'name = "P01"', 'name = "P01"\nworkers = 1000')
-    assert the(about(fresh.config("P01"), "machine"), "1000").level == "note"
-
-
-def test_a_device_that_is_not_there(fresh: Federation):
-    """Asked of torch itself."""
-    import torch  # noqa: PLC0415
-
-    edit(fresh.config("P01"), "batch_size = 40", 'batch_size = 40\ndevice = "cuda"')
-    found = about(fresh.config("P01"), "machine")
-    assert any(finding.code == ExitCode.TRAINING for finding in found) != torch.cuda.is_available()
-
-
-def test_a_library_that_is_too_old_or_absent(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
-    """Against what the installed hocket declares."""
-    monkeypatch.setattr(machine, "installed", {"polars": "0.1", "numpy": "99.0"}.get)
-    found = [one for one in about(enrolled.config("P01"), "versions") if one.level == "wrong"]
-    texts = [one.text for one in found]
-    assert any(re.match(r"polars 0\.1, .*>=", text) for text in texts)
-    assert any(text.startswith("torch ") for text in texts)
-    assert not any(text.startswith("numpy") for text in texts)
-    on_aggregator = str(about(enrolled.config(AGGREGATOR), "versions"))
-    assert "cryptography" in on_aggregator
-    assert "torch" not in on_aggregator
-
-
-def test_every_declared_library_of_the_repository_is_known():
-    """What the aggregator does without is declared, so a renamed library is noticed."""
-    declared = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert {re.split(r"[>\[]", line)[0] for line in declared} >= machine._NOT_THE_AGGREGATORS
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("import nosuchlibrary", "ModuleNotFoundError"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", f"signal {int(signal.SIGILL)}"),
-    ],
-)
-def test_a_library_that_does_not_load(
-    enrolled: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, said: str
-):
-    """One with a missing part, and one built for another processor, which would end any process."""
-    (tmp_path / "broken.py").write_text(content)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setattr(machine, "_LOADED", {"partner": (("json", "broken"), ("csv",))})
-    assert the(
-        [finding for finding in about(enrolled.config("P01"), "versions") if finding.level == "wrong"], said
-    ).advice
-
-
-def test_libraries_that_take_for_ever(enrolled: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A busy machine is no failure."""
-    (tmp_path / "endless.py").write_text("import signal; signal.pause()")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setattr(machine, "_LOADED", {"partner": (("endless",), ("json",))})
-    monkeypatch.setattr(machine, "_LOAD_S", 0.5)
-    assert [one.level for one in about(enrolled.config("P01"), "versions")][-2:] == ["note", "ok"]
-
-
-def test_no_process_outlives_a_doctor_that_is_stopped(
-    enrolled: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """Libraries still load while the first findings are read, and nobody reads on."""
-    (tmp_path / "endless.py").write_text("import signal; signal.pause()")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setattr(machine, "_LOADED", {"partner": (("endless",), ("endless",))})
-    started: list[subprocess.Popen[str]] = []
-    plain = machine._start_loading
-
-    def start(modules: tuple[str, ...]) -> "subprocess.Popen[str]":
-        started.append(plain(modules))
-        return started[-1]
-
-    monkeypatch.setattr(machine, "_start_loading", start)
-    examination = examine(read_member_config(enrolled.config("P01"), "partner"))
-    next(examination)
-    assert [process.poll() for process in started] == [None, None]
-    examination.close()
-    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
-
-
-def test_it_says_what_it_is_doing_while_that_may_take_long(enrolled: Federation):
-    """A line on stderr before each check that waits for storage, tables, a server or libraries; stdout has none."""
-    done = hocket("doctor", enrolled.config("P01"), "--json")
-    lines = done.stderr.splitlines()
-    assert len(lines) == 4
-    assert all(re.fullmatch(r"checking .* \.\.\.", line) for line in lines)
-    assert json.loads(done.stdout)["exit_code"] == done.exit_code
-
-
-# ----------------------------------------------------------------------------------------------- exchange, tracking
-
-
-@pytest.fixture
-def bucket() -> Iterator[str]:
-    """An object store in memory."""
-    MemoryFileSystem.store.clear()
-    yield "memory://bucket/example"
-    MemoryFileSystem.store.clear()
-
-
-def test_an_object_store(bucket: str):
-    """Listed, written, read; nothing is left."""
-    found = list(probe_exchange(bucket))
-    assert [one.level for one in found] == ["ok", "ok"][: len(found)]
-    assert "0 files" in found[0].text
-    assert MemoryFileSystem.store == {}
-
-
-def test_a_file_that_cannot_be_removed(bucket: str, monkeypatch: pytest.MonkeyPatch):
-    """No run removes anything there, so it is no failure; the members overlook the file."""
-
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "append only")
-
-    monkeypatch.setattr(MemoryFileSystem, "rm_file", refuse)
-    assert [finding.level for finding in probe_exchange(bucket)][-1] == "note"
-    assert len(MemoryFileSystem.store) == 1
-    assert Exchange(bucket).list_files() == []
-
-
-@pytest.mark.parametrize(("read", "said"), [(None, "read no file"), (b"old", "read other bytes")])
-def test_a_storage_that_does_not_show_what_was_written(
-    bucket: str, monkeypatch: pytest.MonkeyPatch, read: bytes | None, said: str
-):
-    """A cache in between; the probe is removed all the same."""
-    monkeypatch.setattr(Exchange, "read", lambda *_: read)
-    with pytest.raises(ExchangeError, match=said):
-        list(probe_exchange(bucket))
-    assert MemoryFileSystem.store == {}
-
-
-@pytest.mark.parametrize("hours", [-1, 1])
-def test_a_wrong_clock(tmp_path: Path, hours: float):
-    """Compared with the time that the storage gives the probe."""
-    import time  # noqa: PLC0415
-
-    (tmp_path / "exchange").mkdir()
-    found = list(probe_exchange(f"file://{tmp_path}/exchange", lambda: time.time() + 3600 * hours))
-    assert [one.level for one in found if one.about == "clock"] == ["wrong"]
-
-
-def test_an_exchange_that_is_not_there_is_not_made(tmp_path: Path):
-    """A folder with a typing error in its name must not come into being."""
-    assert [finding.level for finding in probe_exchange(f"file://{tmp_path}/exchnage")] == ["note"]
-    assert list(tmp_path.iterdir()) == []
-
-
-def tracking(federation: Federation, uri: str) -> Finding:
-    """What is found of a tracking store."""
-    with federation.config("P01").open("a") as file:
-        file.write(f'[tracking]\nuri = "{uri}"\n')
-    (found,) = about(federation.config("P01"), "tracking")
-    return found
-
-
-def test_a_tracking_server_that_is_down(fresh: Federation):
-    """Never stops a run, so it is a note; its password is not shown."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else answers there
-        found = tracking(fresh, f"http://user:hunter2@127.0.0.1:{taken.getsockname()[1]}")
-    assert found.level == "note"
-    assert "hunter2" not in str(found)
-
-
-def test_a_tracking_file(fresh: Federation, finished: Federation):
-    """No file yet, and a file that is no database."""
-    assert about(finished.config("P01"), "tracking")[0].level == "ok"
-    (fresh.folder / "no.db").write_text("this is no database, but long enough for a header" * 10)
-    assert tracking(fresh, f"sqlite:///{fresh.folder / 'no.db'}").level == "note"
-
-
-def test_another_store_is_left_alone(fresh: Federation):
-    """A database needs its driver."""
-    found = tracking(fresh, "postgresql://user:hunter2@db/mlflow")
-    assert (found.level, "hunter2" in str(found)) == ("note", False)
 
 
 # --------------------------------------------------------------------------------------------------------- findings

@@ -86,7 +86,7 @@ def test_a_store_that_is_not_there_says_what_to_do(done: Federation, monkeypatch
     monkeypatch.setattr(local_server, "send_rest", lambda _: True)
     monkeypatch.setattr(serve, "_SERVER", "pipeline.tracking.no_such_server")
     member = use_store(done, "P01", f"sqlite:///{home.folder}/empty.db")
-    with pytest.raises(ConfigError, match="has no model models:/small-abababab-P01@kept") as refused:
+    with pytest.raises(ConfigError, match="models:/small-abababab-P01@kept") as refused:
         serve_model(member.config_file, free_port())
     assert ("tracked.json" if is_sent else "tracking.log") in refused.value.__notes__[0]
     assert not (home.folder / "empty.db").exists()
@@ -97,7 +97,7 @@ def test_a_store_without_the_model_says_what_to_do(done: Federation, monkeypatch
     """Of a store that is there only its server can tell; a store of plain files takes no time to make."""
     monkeypatch.setattr(local_server, "send_rest", lambda _: True)
     member = use_store(done, "P01", f"file://{done.home('P01').folder}/empty")
-    with pytest.raises(ConfigError, match="has no model models:/small-abababab-P01@kept") as refused:
+    with pytest.raises(ConfigError, match="models:/small-abababab-P01@kept") as refused:
         serve_model(member.config_file, free_port())
     assert "tracking.log" in refused.value.__notes__[0]
 
