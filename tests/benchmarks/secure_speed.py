@@ -136,7 +136,7 @@ def largest_error(change: np.ndarray, total: np.ndarray, p: SealParameters, n_pa
 
 
 class SealAlone:
-    """SEAL's own calls for the numbers of an update, chunk by chunk; in and out of them by hocket's way through files."""
+    """SEAL's own calls for the numbers of an update, chunk by chunk; in and out by hocket's way through files."""
 
     def __init__(self, p: SealParameters, n_partners: int) -> None:
         self._ring, self._n = Ring(p), n_partners
