@@ -16,12 +16,14 @@ from secure.ciphertexts.parameters import N_SLOTS, SEED_BYTES, SealParameters
 from secure.ciphertexts.seal_files import POLYNOMIAL_BYTES, SealHeads, SealInput, SealOutput
 from secure.errors import BadContainer, BadKeyFile, ParameterMismatch
 
+_SUM_OF = 15  # so many numbers below 2^60, and one more, have a sum below 2^64
+
 
 class Ring:
     """SEAL's context for the parameters, which adds ciphertexts. Not to be shared between threads."""
 
     def __init__(self, parameters: SealParameters) -> None:
-        self._q_bits = parameters.q.bit_length()
+        self._q_bits, self.poly_bytes = parameters.q.bit_length(), parameters.poly_bytes
         modulus = seal.CoeffModulus.Create(N_SLOTS, [self._q_bits])
         if modulus[0].value() != parameters.q:
             raise ParameterMismatch(f"q = {parameters.q}, but SEAL chooses {modulus[0].value()}")
@@ -51,15 +53,19 @@ class Ring:
                 c0 += self.unpack(chunks[:, SEED_BYTES:])
             except BadContainer as error:
                 raise BadContainer(f"update {number} of {len(fresh)}: {error}") from error
-            np.minimum(c0, c0 - self._q, out=c0)  # of x and x - q (wrapped) the smaller is x mod q
+            if number % _SUM_OF == 0 or number == len(fresh):
+                c0 -= c0 // self._q * self._q  # numpy's % takes thrice as long
         c1 = np.empty_like(c0)
         for i, row in enumerate(c1):
             row[:] = self._add_uniform_halves([chunks[i, :SEED_BYTES].tobytes() for chunks in fresh])
-        return np.concatenate([self.pack(c0), self.pack(c1)], axis=1)
+        sums = np.empty((len(c0), 2 * self.poly_bytes), dtype=np.uint8)
+        self.pack(c0, out=sums[:, : self.poly_bytes])
+        self.pack(c1, out=sums[:, self.poly_bytes :])
+        return sums
 
-    def pack(self, words: np.ndarray) -> np.ndarray:
-        """Pack (n, 8192) uint64 coefficients below q into (n, poly_bytes) uint8."""
-        return pack_coefficients(words, self._q_bits)
+    def pack(self, words: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Pack (n, 8192) uint64 coefficients below q into (n, poly_bytes) uint8: a new array, or columns of one."""
+        return pack_coefficients(words, self._q_bits, out)
 
     def unpack(self, packed: np.ndarray) -> np.ndarray:
         """Unpack (n, poly_bytes) uint8 into (n, 8192) uint64; raises BadContainer unless all are below q."""
@@ -97,16 +103,20 @@ class Cipher:
         """Encrypt slots, (n_chunks * 8192,) uint64 < t, into fresh chunks, (n_chunks, update_chunk_bytes) uint8."""
         ring, plain, tail = self._ring, seal.Plaintext(), self._ring.heads.fresh_tail
         rows = slots.reshape(-1, N_SLOTS)
-        c0, seeds = np.empty_like(rows), np.empty((len(rows), SEED_BYTES), dtype=np.uint8)
-        for row, words, seed in zip(rows, c0, seeds, strict=True):
+        # all are encrypted before the first is saved, as either work fills the cache; callers pass BLOCK_CHUNKS at most
+        ciphertexts = []
+        for row in rows:
             self._plain.load(plain, row)
-            fresh = self._encryptor.encrypt_symmetric(plain)
+            ciphertexts.append(self._encryptor.encrypt_symmetric(plain))
+        c0, chunks = np.empty_like(rows), np.empty((len(rows), SEED_BYTES + ring.poly_bytes), dtype=np.uint8)
+        for fresh, words, chunk in zip(ciphertexts, c0, chunks, strict=True):
             saved = ring.output.save(fresh, ring.heads.fresh, POLYNOMIAL_BYTES + len(tail) + SEED_BYTES)
             words[:] = np.frombuffer(saved[:POLYNOMIAL_BYTES], dtype="<u8")
             if saved[POLYNOMIAL_BYTES:-SEED_BYTES] != tail:
                 raise ParameterMismatch("this version of SEAL lays out fresh ciphertexts in another way than expected")
-            seed[:] = saved[-SEED_BYTES:]
-        return np.concatenate([seeds, ring.pack(c0)], axis=1)
+            chunk[:SEED_BYTES] = saved[-SEED_BYTES:]
+        ring.pack(c0, out=chunks[:, SEED_BYTES:])
+        return chunks
 
     def decrypt(self, sums: np.ndarray) -> np.ndarray:
         """Decrypt sums, (n_chunks, sum_chunk_bytes) uint8, into slots, (n_chunks * 8192,) uint64 < t.

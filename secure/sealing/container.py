@@ -144,9 +144,9 @@ def _chunk_bytes(kind: Kind, parameters: SealParameters) -> int:
 class ChunkReader:
     """Reads a sealed file block by block; refuses every byte that ChunkWriter would not write."""
 
-    def __init__(self, file: BinaryIO, size: int, where: str) -> None:
+    def __init__(self, file: BinaryIO, size: int, where: str, *, with_digest: bool = True) -> None:
         self.where = where
-        self._file, self._size = _HashingFile(file), size
+        self._file, self._size = _HashingFile(file, is_hashed=with_digest), size
         self._head = self._read_head()
         with self._typed_errors():
             metadata = pa.ipc.read_schema(pa.py_buffer(self._head)).metadata or {}
@@ -181,7 +181,10 @@ class ChunkReader:
             raise BadContainer(f"{self.where}: no end mark after the expected {len(self._blocks)} record batches")
 
     def digest(self) -> PayloadDigest:
-        """Return digest and size of the bytes read so far; of the whole file after iteration."""
+        """Return digest and size of the bytes read so far; of the whole file after iteration.
+
+        Raises ValueError if the file was opened without digest.
+        """
         return self._file.digest()
 
     def _read_head(self) -> bytes:
@@ -222,14 +225,17 @@ class ChunkReader:
 
 
 @contextmanager
-def read_chunks(path: Path) -> Iterator[ChunkReader]:
-    """Open a sealed file; raises BadContainer."""
+def read_chunks(path: Path, *, with_digest: bool = True) -> Iterator[ChunkReader]:
+    """Open a sealed file; raises BadContainer.
+
+    with_digest : False saves the time for a digest that nobody asks for
+    """
     try:
         file = path.open("rb")
     except OSError as error:
         raise BadContainer(f"{path.name}: cannot be read ({error.strerror}), expected a sealed file") from error
     with file:
-        yield ChunkReader(file, os.fstat(file.fileno()).st_size, path.name)
+        yield ChunkReader(file, os.fstat(file.fileno()).st_size, path.name, with_digest=with_digest)
 
 
 def parse_header(data: bytes, where: str) -> Header:
@@ -269,7 +275,8 @@ def _schema(header: Header, chunk_bytes: int) -> pa.Schema:
 
 
 def _batch(schema: pa.Schema, chunks: np.ndarray) -> pa.RecordBatch:
-    column = pa.Array.from_buffers(schema.field(0).type, len(chunks), [None, pa.py_buffer(chunks.tobytes())])
+    content = pa.py_buffer(np.ascontiguousarray(chunks))
+    column = pa.Array.from_buffers(schema.field(0).type, len(chunks), [None, content])
     return pa.record_batch([column], schema=schema)
 
 
@@ -280,21 +287,25 @@ def _count(value: object, where: str) -> int:
 
 
 class _HashingFile:
-    """A file that hashes and counts the bytes read or written, in order."""
+    """A file that hashes and counts the bytes read or written, in order; hashing can be left out."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._sha256, self._size = file, hashlib.sha256(), 0
+    def __init__(self, file: BinaryIO, *, is_hashed: bool = True) -> None:
+        self._file, self._sha256, self._size = file, hashlib.sha256() if is_hashed else None, 0
         self.closed = False
 
     def read(self, n: int = -1) -> bytes:
-        return self._hash_and_count(self._file.read(n))
+        part = self._file.read(n)
+        self._hash_and_count(part)
+        return part
 
-    def write(self, data: bytes) -> int:
-        part = bytes(data)
-        self._file.write(part)
-        return len(self._hash_and_count(part))
+    def write(self, data: bytes | pa.Buffer) -> int:
+        self._file.write(data)
+        self._hash_and_count(data)
+        return len(data)
 
     def digest(self) -> PayloadDigest:
+        if self._sha256 is None:
+            raise ValueError("the file was opened without digest")
         return PayloadDigest(self._sha256.hexdigest(), self._size)
 
     def writable(self) -> bool:
@@ -312,7 +323,7 @@ class _HashingFile:
     def close(self) -> None:
         self.closed = True  # the caller that opened the file closes it
 
-    def _hash_and_count(self, part: bytes) -> bytes:
-        self._sha256.update(part)
+    def _hash_and_count(self, part: bytes | pa.Buffer) -> None:
+        if self._sha256 is not None:
+            self._sha256.update(part)
         self._size += len(part)
-        return part

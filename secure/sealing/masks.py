@@ -10,7 +10,7 @@ import numpy as np
 
 from secure.encoding.derive import attempt_context, derive_key, uniform_numbers
 from secure.encoding.roster import Roster
-from secure.errors import BadRoster
+from secure.errors import BadRoster, ParameterMismatch
 from secure.keys.pairing import PairKey
 from secure.sealing.release import ReleaseSeed
 
@@ -22,17 +22,18 @@ class Masks:
     streams: tuple[tuple[bytes, bool], ...]  # key of the stream, and whether it is added
     t: int
 
+    def __post_init__(self) -> None:
+        """Refuse more streams than can be added in 64 bits before the sum is reduced mod t."""
+        if (len(self.streams) + 1) * self.t > 1 << 64:
+            raise ParameterMismatch(f"{len(self.streams)} streams of numbers below {self.t} overflow 64 bits")
+
     def add_to(self, slots: np.ndarray, block: int) -> None:
-        """Mask a block in place. slots : (n_slots,) uint64, numbers mod t, t < 2^63."""
-        t = np.uint64(self.t)
+        """Mask a block in place. slots : (n_slots,) uint64, numbers mod t."""
+        slots += np.uint64(self.t * sum(not is_added for _, is_added in self.streams))
         for key, is_added in self.streams:
-            stream = uniform_numbers(key, block, slots.size, self.t)
-            if is_added:
-                slots += stream
-            else:
-                slots += t
-                slots -= stream
-            reduce_once(slots, t)
+            combine = np.add if is_added else np.subtract
+            combine(slots, uniform_numbers(key, block, slots.size, self.t), out=slots)
+        slots -= slots // np.uint64(self.t) * np.uint64(self.t)  # numpy's % takes thrice as long
 
     def with_release(self, seed: ReleaseSeed) -> "Masks":
         """Return these masks and the stream of the member's release seed."""
@@ -62,8 +63,3 @@ def make_masks(me: str, roster: Roster, pair_keys: Mapping[str, PairKey], t: int
 def released(seeds: Iterable[ReleaseSeed], t: int) -> Masks:
     """Return what takes the streams of these seeds out of a sum."""
     return Masks(tuple((seed.stream_key, False) for seed in seeds), t)
-
-
-def reduce_once(slots: np.ndarray, t: np.uint64) -> None:
-    """Bring numbers below 2 t to below t, in place: of x and x - t (wrapped) the smaller is right."""
-    np.minimum(slots, slots - t, out=slots)

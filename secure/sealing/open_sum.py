@@ -148,7 +148,7 @@ def check_sum(
     tagger, count_chunks = Tagger(group.tag_seed, roster, parameters.t), ProgressCounter(progress, n_chunks)
     decrypted, first = np.empty(n_chunks * N_SLOTS, dtype=np.uint64), 0
     with ExitStack() as stack:
-        reader = stack.enter_context(read_chunks(path))
+        reader = stack.enter_context(read_chunks(path, with_digest=False))
         _check(reader, roster, n_params, parameters)
         opener_arguments = (parameters, group.bfv_key, tagger)
         stack.enter_context(_with_file_name(reader.where))

@@ -76,11 +76,12 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
     *most, last = blocks(grid.n_params, parameters)
     tasks = ((block.number, pack(quantiser.integers(block), block, parameters)) for block in most)
     sealer_arguments = (parameters, group.bfv_key, masks, tagger)
+    sealer = BlockSealer(*sealer_arguments)
     count_chunks = ProgressCounter(progress, parameters.n_chunks(grid.n_params))
     with (
         _refuse_existing(path),
         write_chunks(path, header, parameters.update_chunk_bytes, is_new=True) as writer,
-        Workers(BlockSealer, sealer_arguments, n_workers_for(len(most), workers)) as sealers,
+        Workers(BlockSealer, sealer_arguments, n_workers_for(len(most), workers), here=sealer) as sealers,
     ):
         for chunks, part in sealers.in_order(tasks):
             writer.write(chunks)
@@ -88,7 +89,7 @@ def seal_update(  # noqa: PLR0913 -- everything an update is bound to, by name
             count_chunks(len(chunks))
         slots = pack(quantiser.integers(last), last, parameters)
         slots[-2] = sent_weight
-        writer.write(BlockSealer(*sealer_arguments).seal_last(last.number, slots, me))
+        writer.write(sealer.seal_last(last.number, slots, me))
         written = writer.close()
     count_chunks(last.n_chunks)
     return SealReport(quantiser.residual, quantiser.n_clipped / grid.n_params, written.sha256, written.size)

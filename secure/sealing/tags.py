@@ -13,6 +13,7 @@ from secure.encoding.roster import Roster
 _LIMB = np.uint64(27)
 _LOW = np.uint64((1 << 27) - 1)
 _RUN = 512
+_PIECE = 16 * _RUN
 
 
 class Tagger:
@@ -52,6 +53,11 @@ def inner_product(a: np.ndarray, b: np.ndarray) -> int:
 
     In limbs of 27 bits every product is below 2^54 and every sum over a run below 2^63: nothing overflows.
     """
+    # in pieces whose limbs stay in the cache
+    return sum(_product_of_piece(a[i : i + _PIECE], b[i : i + _PIECE]) for i in range(0, max(a.size, b.size), _PIECE))
+
+
+def _product_of_piece(a: np.ndarray, b: np.ndarray) -> int:
     a_low, a_high, b_low, b_high = a & _LOW, a >> _LIMB, b & _LOW, b >> _LIMB
     middle = _sum_of_products(a_low, b_high) + _sum_of_products(a_high, b_low)
     return _sum_of_products(a_low, b_low) + (middle << 27) + (_sum_of_products(a_high, b_high) << 54)

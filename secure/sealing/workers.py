@@ -32,11 +32,19 @@ def n_workers_for(n_blocks: int, at_most: int) -> int:
 class Workers(Generic[Task, Result]):
     """Worker processes that each call `build(*arguments)` once and its result with one task after the other.
 
-    With n = 1 there is no other process. A SecureError of a task is raised here.
+    here : `build(*arguments)`, if this process has it already: called when n = 1, as there is then no other process
+    A SecureError of a task is raised in this process.
     """
 
-    def __init__(self, build: Callable[..., Callable[[Task], Result]], arguments: tuple[Any, ...], n: int) -> None:
-        self._build, self._arguments, self._n = build, arguments, n
+    def __init__(
+        self,
+        build: Callable[..., Callable[[Task], Result]],
+        arguments: tuple[Any, ...],
+        n: int,
+        *,
+        here: Callable[[Task], Result] | None = None,
+    ) -> None:
+        self._build, self._arguments, self._n, self._here = build, arguments, n, here
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
@@ -56,7 +64,7 @@ class Workers(Generic[Task, Result]):
     def in_order(self, tasks: Iterable[Task]) -> Iterator[Result]:
         """Yield the results in the order of the tasks; each worker processes one task at a time."""
         if not self._workers:
-            yield from map(self._build(*self._arguments), tasks)
+            yield from map(self._build(*self._arguments) if self._here is None else self._here, tasks)
             return
         busy: deque[_Worker] = deque()
         for task, worker in zip(tasks, cycle(self._workers), strict=False):

@@ -534,7 +534,6 @@ OTHER_ROW: dict[str, object] = {"counts": [3, 2, 0, 1, 4]}  # as many rows trave
         (OTHER_ROW, "the preparation digest of P03 differs"),
         ({"counts": [1, 2, 0, 4, 3]}, "the preparation digest of P03 differs"),
         ({"counts": [0, 2, 0, 3, 4]}, "the preparation digest of P03 differs"),
-        ({"min_partners": 3, "partners": [*ALL[:3], "P09"]}, "the preparation digest of P03 differs"),
     ],
 )
 def test_a_partner_with_other_counts_is_named(federation: Federation, other: dict[str, object], said: str):
@@ -544,6 +543,13 @@ def test_a_partner_with_other_counts_is_named(federation: Federation, other: dic
         until_waiting(federation, [AGGREGATOR])
     assert ("catalogue.json" in "".join(caught.value.__notes__)) == ("preparation" in said)
     assert not federation.posted(MessageName("roster", 1, 1, AGGREGATOR)).exists()
+
+
+def test_counts_of_other_partners_are_refused_at_home(federation: Federation):
+    """They are not what was counted under this plan: P03 stops before it posts `ready`."""
+    with pytest.raises(ConfigError, match=r"\bP09\b"):
+        until_ready(federation, min_partners=3, partners=[*ALL[:3], "P09"])
+    assert not federation.posted(MessageName("ready", 1, 1, "P03")).exists()
 
 
 def test_partners_with_other_counts_open_nothing(federation: Federation, monkeypatch: pytest.MonkeyPatch):

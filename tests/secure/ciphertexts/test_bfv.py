@@ -28,6 +28,18 @@ def test_homomorphic(n_updates, n_chunks, seed):
     np.testing.assert_array_equal(cipher.decrypt(total), sum(s.astype(object) for s in slots) % PARAMETERS.t)
 
 
+@pytest.mark.parametrize("max_partners", [3, 16])
+@pytest.mark.parametrize("n_updates", [3, 15, 16, 33])
+def test_no_sum_of_coefficients_overflows(max_partners, n_updates):
+    """The first half of a sum is the sum of the largest coefficients mod q, for moduli of 52 to 60 bits."""
+    p = seal_parameters(SealSettings(max_partners=max_partners, weights="equal"))
+    largest = pack_coefficients(np.full((1, N_SLOTS), p.q - 1, dtype=np.uint64), p.q.bit_length())
+    chunk = np.concatenate([np.zeros((1, SEED_BYTES), np.uint8), largest], axis=1)
+    ring = Ring(p)
+    c0 = ring.unpack(ring.add([chunk] * n_updates)[:, : p.poly_bytes])
+    assert (c0 == n_updates * (p.q - 1) % p.q).all()
+
+
 @pytest.mark.parametrize("value", [0, 1, PARAMETERS.t - 1])
 def test_constant_slots(value):
     """Zeros (which SEAL stores shorter) and the largest numbers come back."""

@@ -54,6 +54,15 @@ def test_round_trip(trio, header, rows, written):
     assert seen == payload_digest(written)
 
 
+def test_reading_without_digest(trio, rows, written):
+    """The same chunks are read; the digest, which nobody counted, is not given."""
+    with read_chunks(written, with_digest=False) as reader:
+        reader.expect_shape(trio.parameters)
+        np.testing.assert_array_equal(np.concatenate([chunks for _, chunks in reader]), rows)
+        with pytest.raises(ValueError, match="without digest"):
+            reader.digest()
+
+
 def test_any_arrow_reader_can_look_inside(written, rows):
     """It is a plain Arrow stream with one column and readable metadata."""
     table = pa.ipc.open_stream(written.read_bytes()).read_all()

@@ -15,9 +15,9 @@ from secure.ciphertexts.parameters import BLOCK_CHUNKS, N_SLOTS, Q_BITS, SealSet
 from secure.encoding.canonical import digest
 from secure.encoding.derive import derive_key, random_words, uniform_numbers
 from secure.encoding.roster import Roster
-from secure.errors import BadRoster
+from secure.errors import BadRoster, ParameterMismatch
 from secure.keys.pairing import PairKey, pair_key
-from secure.sealing.masks import make_masks
+from secure.sealing.masks import Masks, make_masks
 from secure.sealing.tags import Tagger, inner_product
 
 T = largest_prime(1 << 41)
@@ -52,14 +52,15 @@ def test_rejection_is_uniform(modulus):
     assert stats.chisquare(counts, 200_000 * sizes / modulus).pvalue > 1e-4
 
 
-def test_stream_against_its_definition():
+@pytest.mark.parametrize("n", [1, 50, 2048, 40_000])
+@pytest.mark.parametrize("modulus", [5, 8, T, (1 << 53) - (1 << 47), 1 << 64])
+def test_stream_against_its_definition(n, modulus):
     """The stream is AES-256-CTR words with the block number in the counter; words beyond the modulus are skipped."""
-    key, modulus = bytes(range(32)), 5
+    key, low_bits = bytes(range(32)), np.uint64((1 << (modulus - 1).bit_length()) - 1)
     encryptor = Cipher(algorithms.AES(key), modes.CTR(bytes(7) + b"\x09" + bytes(8))).encryptor()
-    words = np.frombuffer(encryptor.update(bytes(8 * 100)), "<u8") & np.uint64(7)
-    np.testing.assert_array_equal(uniform_numbers(key, 9, 50, modulus), words[words < modulus][:50])
-    for n in (0, 1, 7):
-        np.testing.assert_array_equal(random_words(key, 9, n), uniform_numbers(key, 9, n, 1 << 64))
+    words = np.frombuffer(encryptor.update(bytes(8 * (2 * n + 50))), "<u8") & low_bits
+    np.testing.assert_array_equal(uniform_numbers(key, 9, n, modulus), words[words <= np.uint64(modulus - 1)][:n])
+    np.testing.assert_array_equal(random_words(key, 9, n), uniform_numbers(key, 9, n, 1 << 64))
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.sampled_from([3, 5, T]))
@@ -84,6 +85,22 @@ def test_masks_cancel_in_the_full_sum(n_members, n_slots, seed):
     slots = {name: rng.integers(0, T, n_slots, dtype=np.uint64) for name in roster.members}
     total = sum(masked(name, roster, slots[name]).astype(object) for name in roster.members) % T
     assert (total == sum(s.astype(object) for s in slots.values()) % T).all()
+
+
+@pytest.mark.parametrize("n_partners", [3, 16, 128])
+@pytest.mark.parametrize("bits", [16, 8])
+def test_no_sum_of_streams_overflows(n_partners, bits):
+    """With the largest roster's streams, added or subtracted, slots are what exact integers give mod t."""
+    t, rng = seal_parameters(SealSettings(bits=bits, max_partners=n_partners)).t, np.random.default_rng(n_partners)
+    slots = np.full(40, t - 1, dtype=np.uint64)
+    for signs in ([True] * n_partners, [False] * n_partners, rng.integers(0, 2, n_partners).astype(bool).tolist()):
+        streams = tuple((rng.bytes(32), is_added) for is_added in signs)
+        exact = slots.astype(object)
+        for key, is_added in streams:
+            exact = exact + (1 if is_added else -1) * uniform_numbers(key, 5, slots.size, t).astype(object)
+        work = slots.copy()
+        Masks(streams, t).add_to(work, 5)
+        assert (work == exact % t).all()
 
 
 @pytest.mark.parametrize("missing", ["ash", "birch", "cedar"])
@@ -120,7 +137,15 @@ def test_missing_or_wrong_pair_keys_are_refused():
             make_masks("ash", roster, wrong, T)
 
 
-@given(st.integers(0, 2**32), st.integers(41, 54), st.integers(1, 2000))
+def test_streams_that_overflow_are_refused():
+    """A sum that would reach 2^64 before it is reduced is no mask."""
+    streams = tuple((bytes([number]) * 32, True) for number in range(16))
+    Masks(streams[:15], 1 << 60)
+    with pytest.raises(ParameterMismatch):
+        Masks(streams, 1 << 60)
+
+
+@given(st.integers(0, 2**32), st.integers(41, 54), st.sampled_from([1, 513, 2000, 8191, 8193, 20_000]))
 def test_inner_product_is_exact(seed, bits, n):
     """The inner product does not overflow for the largest numbers and blocks."""
     t = largest_prime(1 << bits)
@@ -129,6 +154,8 @@ def test_inner_product_is_exact(seed, bits, n):
     assert inner_product(a, b) == sum(int(x) * int(y) for x, y in zip(a, b, strict=True))
     worst = np.full(BLOCK_CHUNKS * N_SLOTS, t - 1, dtype=np.uint64)
     assert inner_product(worst, worst) == (t - 1) ** 2 * worst.size
+    with pytest.raises(ValueError, match="size"):
+        inner_product(a, np.append(b, np.zeros(N_SLOTS, dtype=np.uint64)))
 
 
 def test_tags_add_up():

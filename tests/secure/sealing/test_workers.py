@@ -33,6 +33,12 @@ def test_results_come_in_order(n, n_tasks):
     assert not multiprocessing.active_children()
 
 
+def test_work_that_is_built_here_is_not_built_again():
+    """Without other processes the work that this one has built is called."""
+    with Workers(Doubling, (2,), 1, here=Doubling(5)) as team:
+        assert [result for result, _ in team.in_order([1, 2])] == [5, 10]
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_typed_errors_are_raised_here(n):
     """What a worker refuses is refused as if there were no worker, and no process stays."""
