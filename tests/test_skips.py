@@ -35,6 +35,7 @@ def outcome(folder: Path, **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_a_skip_says_why(tmp_path: Path):
     """On a machine of one's own nothing fails for what the machine lacks."""
     told = outcome(tmp_path)

@@ -58,7 +58,11 @@ class Witness:
 
 @pytest.mark.parametrize(
     "extra",
-    ["", '[seal]\nbits = 8\nweights = "size"\nmax_weight = 1000', '[seal]\nbits = 12\n[server]\nmethod = "adam"'],
+    [
+        pytest.param("", marks=pytest.mark.slow),
+        '[seal]\nbits = 8\nweights = "size"\nmax_weight = 1000',
+        pytest.param('[seal]\nbits = 12\n[server]\nmethod = "adam"', marks=pytest.mark.slow),
+    ],
 )
 def test_every_opened_sum_is_the_exact_integer_sum(extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In every round each partner opens the sum that plain numpy gives of all updates, and gets the same trunk."""
@@ -115,6 +119,7 @@ def _made_a_file(federation: Federation, name: str) -> bool:
     return changed
 
 
+@pytest.mark.slow
 def test_a_partner_that_vanishes_after_the_roster_makes_the_attempt_void(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def t2_table(smiles: list[str]) -> pl.DataFrame:
 # ---------------------------------------------------------------------------------------------------- the peer's values
 
 
+@pytest.mark.slow
 def test_golden_scaffold_folds(golden, standardised):
     """All golden structures get MELLODDY-TUNER's folds."""
     indices = np.arange(golden.height)
@@ -191,6 +192,7 @@ def test_balanced_folds_spread_few_rings_and_keep_larger_scaffolds_together(smil
     assert larger["n"].max() > 10
 
 
+@pytest.mark.slow
 def test_golden_structures_are_balanced_better(golden, standardised):
     """The peer puts 36 % of the golden structures into one fold under its own key; balanced folds stay below 30 %."""
     indices = np.arange(golden.height)

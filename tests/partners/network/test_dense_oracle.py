@@ -44,7 +44,7 @@ def _assert_equals_dense(
 
 @pytest.mark.parametrize("hidden", [(16,), (16, 8), (24, 16, 8)])
 @pytest.mark.parametrize("density", [0.04, 0.5])
-@pytest.mark.parametrize("decay", [0.0, 1e-2])
+@pytest.mark.parametrize("decay", [pytest.param(0.0, marks=pytest.mark.slow), 1e-2])
 def test_losses_and_weights_equal_dense_torch(hidden: tuple[int, ...], density: float, decay: float):
     """Eight Adam steps give the losses and weights of a plain dense network, for sparse and dense labels."""
     data = small_set(3, n_compounds=150, n_tasks=20, density=density)
@@ -53,7 +53,9 @@ def test_losses_and_weights_equal_dense_torch(hidden: tuple[int, ...], density: 
 
 @pytest.mark.parametrize("kind", _KINDS)
 @pytest.mark.parametrize("internal_batch_max", [None, 7])
-@pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd", "momentum"])
+@pytest.mark.parametrize(
+    "optimiser", ["adam", "momentum", *(pytest.param(name, marks=pytest.mark.slow) for name in ("adamw", "sgd"))]
+)
 def test_every_kind_with_every_optimiser(kind: str, internal_batch_max: int | None, optimiser: str):
     """Classification, regression and both, in one batch or in parts, with each optimiser: the dense network's steps."""
     name, momentum = ("sgd", 0.9) if optimiser == "momentum" else (optimiser, 0.0)
@@ -70,7 +72,7 @@ def test_every_kind_with_every_optimiser(kind: str, internal_batch_max: int | No
     _assert_equals_dense(data, TrunkSettings(hidden=(16, 8)), training)
 
 
-@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("normalise", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("function", ["relu", "tanh"])
 @pytest.mark.parametrize("transform", ["none", "binarize", "log1p", "tanh"])
 def test_every_choice_of_function(normalise: bool, function: str, transform: str):  # noqa: FBT001 -- a parameter

@@ -49,6 +49,7 @@ def test_two_processes_give_the_same_bytes():
     assert digests == [rounds_digest(1)] * 2
 
 
+@pytest.mark.slow
 def test_two_threads_repeat_themselves():
     """Two threads give the same bits again, too."""
     assert rounds_digest(2) == rounds_digest(2)

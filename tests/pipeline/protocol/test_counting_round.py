@@ -378,6 +378,7 @@ def test_a_void_counting_round_is_held_again_with_all(federation: Federation, ca
     assert "round 0" not in log + shown
 
 
+@pytest.mark.slow
 def test_rows_stay_where_holders_may_be_absent(federation: Federation):
     """Without P03 row THREE has two holders on the roster and does not change; FOUR does, and P03 takes it over."""
     run_to_training(federation)
@@ -484,7 +485,7 @@ def test_a_revision_from_round_1_follows_a_complete_counting_round(federation: F
         federation.partner("P04")
 
 
-@pytest.mark.parametrize("n_places", [1, 4, 3, 1 << 20])
+@pytest.mark.parametrize("n_places", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4)), 1 << 20])
 def test_an_update_of_another_length_is_refused(federation: Federation, n_places: int):
     """A length that the plan allows, and one that it does not: its sender is named; `hocket verify` refuses it too."""
     update = until_sealed(federation)

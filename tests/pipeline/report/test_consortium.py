@@ -297,6 +297,7 @@ def test_a_private_report_is_refused_with_advice(tmp_path: Path):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_merging_needs_no_torch_rdkit_polars_sklearn_or_mlflow(tmp_path: Path):
     """The command merges without torch and rdkit, which an aggregator's machine may lack."""
     files = written(tmp_path, *(summary(name) for name in NAMES))

@@ -215,6 +215,7 @@ def test_the_same_tables_give_the_same_bytes(
     assert done.stdout.splitlines()[:-1] == printed.splitlines()[:-1]  # the last line names a file
 
 
+@pytest.mark.slow
 def test_more_assays_are_added_and_others_replaced(
     extended: tuple[Federation, str], finished: Federation, tables: NewTableFiles, tmp_path: Path
 ) -> None:

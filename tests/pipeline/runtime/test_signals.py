@@ -182,6 +182,7 @@ def test_a_command_of_one_step_does_not_say_that_it_goes_on(body: str, grace_s: 
     assert ended(process) == f"hocket: {BEGINS_ANEW}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["predict", "prepare"])
 def test_predictions_and_preparation_are_such_commands(done: Federation, tmp_path: Path, command: str):
     """Commands stopped while they standardise structures leave no file, and say that they begin again."""

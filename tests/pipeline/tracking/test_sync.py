@@ -147,6 +147,7 @@ def aggregator(federation: Federation) -> "tuple[TrackedMember, Run]":
 # ----------------------------------------------------------------------------------------------------- a partner
 
 
+@pytest.mark.slow
 def test_a_revision_goes_on_with_the_run(finished: Federation, tmp_path: Path):
     """One run per member and federation: the plan before and the revision are both in it."""
     federation = finished.moved(tmp_path / "f")
@@ -184,6 +185,7 @@ def test_no_token_of_notices_is_in_the_store(finished: Federation, tmp_path: Pat
     assert not [path for path in files if path.is_file() and b"s3cr3t" in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_the_file_of_a_catalogue_is_an_artifact_too(finished: Federation, tmp_path: Path):
     """It is part of the plan."""
     federation, content = finished.moved(tmp_path / "f"), b"id,threshold\nC1,6.0\n"
@@ -363,6 +365,7 @@ def test_a_card_that_changed_beyond_its_description_is_sent_again(tracked: Track
         assert path.read_text() == whole
 
 
+@pytest.mark.slow
 def test_each_plan_has_its_own_run_of_local_models(finished: Federation, tmp_path: Path):
     """As each has its own run; only a revision goes on with both."""
     before = member_of(finished.moved(tmp_path / "f"), "P01")
@@ -503,6 +506,7 @@ def test_a_store_elsewhere_keeps_its_artifacts_beside_it(finished: Federation, t
     assert set(tmp_path.joinpath("f").rglob("*")) - before == {member.home.tracked, member.home.sent}
 
 
+@pytest.mark.slow
 def test_a_report_that_changed_is_logged_again(finished: Federation, tmp_path: Path):
     """`hocket report` may write more when the run is long finished."""
     member = member_of(finished.moved(tmp_path / "f"), "P01")

@@ -123,6 +123,7 @@ def test_small_updates_start_no_process():
     assert n_workers_for(10**6, 1) == 1
 
 
+@pytest.mark.slow
 def test_a_round_is_the_same_with_workers(trio, tmp_path, monkeypatch):
     """Sealing, adding and opening with two workers give the sum, residual and bytes that one process gives."""
     monkeypatch.setattr(workers, "_FEWEST_BLOCKS", 1)
