@@ -47,7 +47,7 @@ test-slow: $(READY)
 	$(BIN)/pytest -m slow -n 2 --dist worksteal
 
 bench: $(READY)
-	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in tests/benchmarks/*.py tests/benchmarks/preparation/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

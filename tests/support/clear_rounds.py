@@ -16,7 +16,7 @@ from partners.network.server_state import initial_server_state
 from partners.network.shared_head_rows import HolderCounts, SharedHeadRows, scale_rows
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_trunk, trunk_layout
-from partners.settings import ServerOptimiser, Training, TrunkSettings
+from partners.settings import NoiseSettings, ServerOptimiser, Training, TrunkSettings
 from partners.training.server_step import server_step
 from partners.training.training import round_seed, seeded_state, train_in_place
 from partners.training_data.aligned_arrays import copied
@@ -36,6 +36,7 @@ class Member:
     training: Training
     held: Mapping[int, Sequence[int]] = field(default_factory=dict)  # row of the catalogue to classification tasks
     columns: InputColumns = field(default_factory=InputColumns)
+    noise: NoiseSettings | None = None  # with differential privacy
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: i
         seed,
         agreed.local_steps,
         tied=rows.tied,
+        noise=member.noise,
     )
     rows.to_vector(result.state, vector)
     state.private[name] = member.columns.take_back(layout, trunk, vector, result.state)

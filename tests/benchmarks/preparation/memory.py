@@ -4,7 +4,7 @@ Activities are made from a partner's real T0 and T1; structures are simple enume
 kept, so that the chemistry takes minutes. Counted is what the process and its workers hold at the same time.
 
 The whole is `--rows 1e7 --compounds 1e6`; without arguments it is a part of that, of one partner of the dev data.
-usage: preparation_memory.py [FOLDER_OF_T0_T1] [--rows 2e6] [--compounds 5e4] [--workers 2] [--seed 1]
+usage: memory.py [FOLDER_OF_T0_T1] [--rows 2e6] [--compounds 5e4] [--workers 2] [--seed 1]
 """
 
 import argparse
@@ -20,7 +20,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # run as a script
 
 from data_prep.preparation.prepare import prepare
 from data_prep.prepared import read_summary
@@ -28,7 +28,7 @@ from data_prep.settings import Chemistry, Preparation
 from tests.support.data_prep.large_tables import write_large_tables
 
 LIMIT_MB = 6 * 1024.0
-SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[4] / "shared"))
 SEED = bytes(range(32))
 RINGS = ("c1ccccc1", "c1ccncc1", "c1ccsc1", "C1CCCCC1", "c1ccc2ccccc2c1", "C1CCNCC1", "c1ccoc1", "C1CC1", "C1CCOC1")
 LINKS = ("C", "C(F)", "C(Cl)", "C(C)", "C(O)", "C(N)", "C(S)", "C(Br)", "C(CC)", "C(OC)")
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     if not given.folder.is_dir():
-        Console().print(f"preparation_memory.py: skipped, needs {given.folder} (set HOCKET_SHARED)")
+        Console().print(f"memory.py: skipped, needs {given.folder} (set HOCKET_SHARED)")
         return
     n_rows, n_compounds = int(given.rows), int(given.compounds)
     with tempfile.TemporaryDirectory() as name:

@@ -3,7 +3,7 @@
 A scheduler and one or two workers of one thread each, with real structures of the dev data and MELLODY's settings.
 CPU seconds are those of all processes that take part: caller, scheduler, workers and their children, start-up left out.
 Where the machine is busy, read the CPU seconds; the wall clock shows what was left for us.
-usage: prepare_cluster.py [T2_FILE] [--structures 500] [--price 0.05]
+usage: cluster.py [T2_FILE] [--structures 500] [--price 0.05]
 """
 
 import argparse
@@ -20,7 +20,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # run as a script
 
 from data_prep.settings import Chemistry, Fingerprint
 from data_prep.structures.cluster import DaskCluster
@@ -28,7 +28,7 @@ from data_prep.structures.structures import Structures, StructureWorkers, standa
 from data_prep.structures.watchdog import worker_pool
 from tests.support.data_prep.dask_processes import DaskProcesses
 
-SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[4] / "shared"))
 EXTRAPOLATED = (16, 64)
 MILLION = 1_000_000
 
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--price", type=float, default=0.05, help="of a core hour, in any currency: an assumption")
     given = parser.parse_args()
     if not given.table.is_file():
-        Console().print(f"prepare_cluster.py: skipped, needs {given.table} (set HOCKET_SHARED)")
+        Console().print(f"cluster.py: skipped, needs {given.table} (set HOCKET_SHARED)")
         return
     smiles = pl.read_csv(given.table)["smiles"].unique(maintain_order=True).sample(given.structures, seed=1).to_list()
     ways: dict[str, tuple[int, Callable[[], Measured]]] = {
