@@ -17,6 +17,7 @@ usage: privacy.py [--data demo3 dev_p5 ...] [--shared FOLDER] [--work FOLDER]
 """
 
 import argparse
+import hashlib
 import os
 import sys
 import tempfile
@@ -200,14 +201,18 @@ class Federation:
         for number, (name, one) in enumerate(self._audited.items()):
             training = Training(batch_size=self._asked.batch, seed=number)
             own = {"columns": columns[name]} if columns else {}
-            members[name] = Member(one.data, training, noise=self._noise(protection, one.data, training), **own)
+            members[name] = Member(one.data, training, noise=self._noise(protection, name, training), **own)
         return members
 
-    def _noise(self, protection: Protection, data: TrainingSet, training: Training) -> NoiseSettings | None:
+    def _noise(self, protection: Protection, name: str, training: Training) -> NoiseSettings | None:
         if protection.noise is None:
             return None
-        share = sampling_share_of(data, training)
-        return NoiseSettings(clip_norm=self._asked.clip, noise_multiplier=protection.noise, sampling_share=share)
+        return NoiseSettings(
+            clip_norm=self._asked.clip,
+            noise_multiplier=protection.noise,
+            sampling_share=sampling_share_of(self._audited[name].data, training),
+            key=hashlib.sha256(name.encode()).digest(),
+        )
 
     def _rounds(self, protection: Protection) -> int:
         return max(1, round(self._asked.rounds * protection.share_of_rounds))

@@ -6,7 +6,7 @@ protocol, bit for bit.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from partners.training.training import round_seed, seeded_state, train_in_place
 from partners.training_data.aligned_arrays import copied
 from partners.training_data.training_set import TrainingSet
 from secure.ciphertexts.parameters import SealSettings, seal_parameters
+from secure.encoding.derive import derive_key
 from secure.sealing.fixed_point import Grid, first_bounds, make_grid, next_bounds, quantise
 from secure.sealing.open_sum import OpenedSum
 
@@ -36,7 +37,7 @@ class Member:
     training: Training
     held: Mapping[int, Sequence[int]] = field(default_factory=dict)  # row of the catalogue to classification tasks
     columns: InputColumns = field(default_factory=InputColumns)
-    noise: NoiseSettings | None = None  # with differential privacy
+    noise: NoiseSettings | None = None  # with differential privacy; its key is mixed with the round
 
 
 @dataclass(frozen=True)
@@ -142,12 +143,16 @@ def _change(name: str, member: Member, agreed: Agreed, state: State, round_no: i
         seed,
         agreed.local_steps,
         tied=rows.tied,
-        noise=member.noise,
+        noise=member.noise and _noise_of_round(member.noise, seed),
     )
     rows.to_vector(result.state, vector)
     state.private[name] = member.columns.take_back(layout, trunk, vector, result.state)
     vector -= state.vector
     return vector
+
+
+def _noise_of_round(noise: NoiseSettings, seed: tuple[int, ...]) -> NoiseSettings:
+    return replace(noise, key=derive_key(noise.key, "clear rounds", {"seed": list(seed)}))
 
 
 def _add_sent(
