@@ -310,7 +310,7 @@ def test_commands_keep_and_say_the_bound(tmp_path: Path):
         running.kill("P01")
         running.start("P01")
         running.finish()
-        assert re.search(r"epsilon 2 at delta 0\.0001 over all rounds; noise multiplier", running.log("P01"))
+        assert re.search(r"epsilon 2 at delta 0\.0001 over all rounds\b.*noise multiplier", running.log("P01"))
     assert list(ledger.read()) == [(1, 1), (1, 2)]
     facts = read_report(home).privacy
     assert (facts.epsilon, facts.delta) == (EPSILON, DELTA)

@@ -47,9 +47,11 @@ def prepare(federation: Federation, kind: str, sender: str, n_bytes: int) -> tup
     with payload.open("wb") as file:
         for start in range(0, n_bytes, _PIECE):
             file.write(rng.bytes(min(_PIECE, n_bytes - start)))
-    body: dict[str, object] = {"roster": _DIGEST, "release_commitment": _DIGEST}
-    if kind == "sum":
-        body["updates"] = dict.fromkeys(federation.partners, _DIGEST)
+    of_kind = {
+        "update": {"release_commitment": _DIGEST},
+        "sum": {"updates": dict.fromkeys(federation.partners, _DIGEST)},
+    }
+    body = {"roster": _DIGEST, **of_kind[kind]}
     keys = load_private_keys(federation.home(sender).keys, None)
     digest = read_plan(federation.plan_file).digest
     data = sign_manifest(
