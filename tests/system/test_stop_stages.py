@@ -1,5 +1,6 @@
 """SIGTERM at every stage of a federation: each process ends within ten seconds with code 6, and nothing is lost."""
 
+import glob
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -51,14 +52,15 @@ class Member:
 
 
 def newest(home: Home, pattern: str) -> bool:
-    """Whether there is such a file below the newest round."""
-    return any(home.folder.glob(pattern))
+    """Whether there is such a file below the newest round. Path.glob fails where a folder goes meanwhile."""
+    return bool(glob.glob(pattern, root_dir=home.folder))  # noqa: PTH207
 
 
 def is_adding(member: Member) -> bool:
     """The sum's file is being written, its manifest is not there."""
-    sums = member.home.folder.glob("outbox/round-*/attempt-*/sum.*.arrow")
-    return any(not path.with_suffix(".json").exists() for path in sums)
+    folder = member.home.folder
+    sums = glob.glob("outbox/round-*/attempt-*/sum.*.arrow", root_dir=folder)  # noqa: PTH207
+    return any(not (folder / path).with_suffix(".json").exists() for path in sums)
 
 
 def is_opening(member: Member) -> bool:
@@ -71,7 +73,7 @@ PARTNER: dict[str, Callable[[Member], bool]] = {
     "preparing": lambda member: any("data_prep.structures.child" in line for line in member.process.alive()),
     "training": lambda member: member.said("prepared ") and not newest(member.home, "rounds/*/*/trained.safetensors"),
     "waiting": lambda member: member.said("for the roster"),
-    "sealing": lambda member: newest(member.home, "rounds/*/*/update.unposted"),
+    "sealing": lambda member: newest(member.home, "rounds/*/*/.update.unposted.*.part"),
     "sealing in workers": lambda member: any("multiprocessing.spawn" in line for line in member.process.alive()),
     "opening": is_opening,
     "tracking": lambda member: member.home.finished.exists(),
