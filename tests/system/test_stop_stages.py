@@ -53,7 +53,7 @@ class Member:
 
 def newest(home: Home, pattern: str) -> bool:
     """Whether there is such a file below the newest round. Path.glob fails where a folder goes meanwhile."""
-    return bool(glob.glob(pattern, root_dir=home.folder))  # noqa: PTH207
+    return bool(glob.glob(pattern, root_dir=home.folder, recursive=True))  # noqa: PTH207
 
 
 def is_adding(member: Member) -> bool:
@@ -73,7 +73,7 @@ PARTNER: dict[str, Callable[[Member], bool]] = {
     "preparing": lambda member: any("data_prep.structures.child" in line for line in member.process.alive()),
     "training": lambda member: member.said("prepared ") and not newest(member.home, "rounds/*/*/trained.safetensors"),
     "waiting": lambda member: member.said("for the roster"),
-    "sealing": lambda member: newest(member.home, "rounds/*/*/.update.unposted.*.part"),
+    "sealing": lambda member: newest(member.home, "rounds/**/.update.unposted.*.part"),
     "sealing in workers": lambda member: any("multiprocessing.spawn" in line for line in member.process.alive()),
     "opening": is_opening,
     "tracking": lambda member: member.home.finished.exists(),
