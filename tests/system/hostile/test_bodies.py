@@ -11,6 +11,19 @@ from tests.support.federation import AGGREGATOR, Federation
 from tests.support.hostile import changes as c
 from tests.support.hostile.forging import OTHER, Fields, signed, with_body, without_body
 from tests.support.hostile.kinds import Bench, Kind, by_name
+from tests.support.hostile.names import (
+    ALIVE,
+    DEAL,
+    LAST_READY,
+    PAIRING,
+    READY,
+    RELEASE,
+    ROSTER,
+    SUM,
+    TROUBLE,
+    UPDATE,
+    VOID,
+)
 from tests.support.signed_transcripts import body_of, say
 
 pytestmark = pytest.mark.slow
@@ -18,17 +31,6 @@ pytestmark = pytest.mark.slow
 VERIFY = "verify --quick plan.toml exchange"
 REFUSED, HARMLESS, UNUSABLE = ExitCode.SECURITY, ExitCode.DONE, ExitCode.CONFIGURATION
 ROUND = "exchange/round-0001/attempt-01"
-DEAL = MessageName("deal", 0, 0, "P01")
-PAIRING = MessageName("pairing", 0, 0, "P02")
-READY = MessageName("ready", 1, 1, "P02")
-ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
-UPDATE = MessageName("update", 1, 1, "P02")
-SUM = MessageName("sum", 1, 1, AGGREGATOR)
-RELEASE = MessageName("release", 1, 1, "P02")
-VOID = MessageName("void", 1, 1, AGGREGATOR)
-LAST_READY = MessageName("ready", 3, 1, "P02")
-ALIVE = MessageName("alive", 0, 0, "P02")
-TROUBLE = MessageName("trouble", 0, 0, "P03")
 
 
 def changed(field: str, edit: Callable[[dict[str, str]], object]) -> Callable[[Fields], object]:

@@ -19,22 +19,24 @@ from tests.support.hostile.forging import (
     without_field,
 )
 from tests.support.hostile.kinds import Bench, Kind, by_name
+from tests.support.hostile.names import (
+    ALIVE,
+    DEAL,
+    LAST_READY,
+    PAIRING,
+    READY,
+    RELEASE,
+    ROSTER,
+    SUM,
+    TROUBLE,
+    UPDATE,
+    VOID,
+)
 
 pytestmark = pytest.mark.slow
 
 VERIFY = "verify --quick plan.toml exchange"
 REFUSED, HARMLESS = ExitCode.SECURITY, ExitCode.DONE
-DEAL = MessageName("deal", 0, 0, "P01")
-PAIRING = MessageName("pairing", 0, 0, "P02")
-READY = MessageName("ready", 1, 1, "P02")
-ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
-UPDATE = MessageName("update", 1, 1, "P02")
-SUM = MessageName("sum", 1, 1, AGGREGATOR)
-RELEASE = MessageName("release", 1, 1, "P02")
-VOID = MessageName("void", 1, 1, AGGREGATOR)
-LAST_READY = MessageName("ready", 3, 1, "P02")
-ALIVE = MessageName("alive", 0, 0, "P02")
-TROUBLE = MessageName("trouble", 0, 0, "P03")
 MESSAGES = {
     "deal": DEAL,
     "pairing": PAIRING,
