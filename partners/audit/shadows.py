@@ -13,6 +13,7 @@ from partners.audit.attacks import ShadowScores
 from partners.audit.frozen_trunk import Fit, fit_of, hidden_inputs, trunk_fit
 from partners.audit.trunk_steps import Candidates
 from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partners.network.device import device_of
 from partners.network.inference import Outputs, Predictor
 from partners.network.state import DEVIATION, MEAN, PartnerState
 from partners.network.trunk import TrunkLayout
@@ -38,6 +39,11 @@ class ShadowTask:
     trunk_settings: TrunkSettings
     training: Training
     n_steps: int  # optimiser steps, as many as in all rounds of the federation
+
+    @property
+    def runs_on_gpu(self) -> bool:
+        """Whether shadows are trained on a GPU."""
+        return device_of(self.training) != "cpu"
 
     def inside(self, shadow: int) -> NDArray[np.bool_]:
         """Which of the pool a shadow is trained on, (n_pool,): a random half, or what the shadow before it left.

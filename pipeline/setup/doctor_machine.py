@@ -62,10 +62,11 @@ def examine_machine(config: MemberConfig, plan: Plan | None) -> Iterator[Finding
 
 
 def _device(config: PartnerConfig) -> Finding:
-    from partners.network.device import arithmetic  # noqa: PLC0415 -- torch; the aggregator's doctor has none
+    from partners.network.device import arithmetic, device_of  # noqa: PLC0415 -- torch; the aggregator's doctor has none
 
     with arithmetic(config.training):
-        return Finding("machine", f"device {config.training.device} can be used")
+        text = f"device {config.training.device} can be used"
+    return Finding("machine", text if config.training.device == "cuda" else f"{text}: {device_of(config.training)}")
 
 
 def _memory(config: MemberConfig, plan: Plan) -> Finding:

@@ -87,6 +87,10 @@ def test_a_device_that_is_not_there(fresh: Federation):
     edit(fresh.config("P01"), "batch_size = 40", 'batch_size = 40\ndevice = "cuda"')
     found = about(fresh.config("P01"), "machine")
     assert any(finding.code == ExitCode.TRAINING for finding in found) != torch.cuda.is_available()
+    edit(fresh.config("P01"), 'device = "cuda"', 'device = "auto"')
+    found = about(fresh.config("P01"), "machine")
+    assert not any(finding.code for finding in found)
+    assert any(finding.text.endswith(": cuda" if torch.cuda.is_available() else ": cpu") for finding in found)
 
 
 def test_a_library_that_is_too_old_or_absent(enrolled: Federation, monkeypatch: pytest.MonkeyPatch):
