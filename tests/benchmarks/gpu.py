@@ -9,16 +9,13 @@ usage: gpu.py [--steps 50] [--compounds 1e6] [--tasks 10000] [--batch 4000] [--t
 """
 
 import argparse
-import multiprocessing
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +32,7 @@ from partners.settings import Training, TrunkSettings
 from partners.training.training import steps_per_epoch, train_in_place
 from partners.training_data.training_set import TrainingSet
 from tests.benchmarks.trainer import bit_shares, real_set
+from tests.support.forked import forked, peak_mb
 
 TOLERANCE = 1e-4
 HIDDEN = (2000,)
@@ -44,8 +42,6 @@ SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3
 MB = 1 << 20
 _DENSE_FROM = 1 / 8  # share of compounds that set a bit, from which each compound is drawn by itself
 _NOT_TIMED = 2  # first steps, in which memory is taken
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,31 +95,7 @@ def train(
     on_gpu = device_of(training) != "cpu"
     device_mb = torch.cuda.max_memory_allocated() / MB if on_gpu else 0.0
     step_s = (ticks[-1] - ticks[_NOT_TIMED - 1]) / (n_steps - _NOT_TIMED)
-    return Trained(trained.losses, step_s, _peak_mb(), device_mb)
-
-
-def _peak_mb() -> float:
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-
-
-def apart(call: Callable[[], Result]) -> Result:
-    """Result of a call in a forked process: memory is its own, and CUDA, which no fork survives, begins only there."""
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_send, args=(call, theirs))
-    process.start()
-    theirs.close()
-    try:
-        result: Result = ours.recv()
-    except EOFError:
-        raise SystemExit("gpu.py: a process ended without a result, see above; without a text: out of memory") from None
-    finally:
-        process.join()
-    return result
-
-
-def _send(call: Callable[[], object], connection: Connection) -> None:
-    connection.send(call())
+    return Trained(trained.losses, step_s, peak_mb(), device_mb)
 
 
 def difference(losses: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
@@ -152,9 +124,9 @@ def compare(
 ) -> Compared:
     """Train on both devices, each in a process of its own; devices: settings for the CPU and for the GPU."""
     on_cpu, on_gpu = devices
-    cpu = apart(lambda: train(data, hidden, on_cpu, n_steps))
-    gpu = apart(lambda: train(data, hidden, on_gpu, n_steps))
-    moved = apart(lambda: train(data, hidden, on_cpu, n_steps, moved=True))
+    cpu = forked(lambda: train(data, hidden, on_cpu, n_steps))
+    gpu = forked(lambda: train(data, hidden, on_gpu, n_steps))
+    moved = forked(lambda: train(data, hidden, on_cpu, n_steps, moved=True))
     n_per_epoch = steps_per_epoch(data.training_rows.size, on_cpu.batch_size)
     return Compared(name, n_per_epoch, cpu, gpu, difference(moved.losses, cpu.losses))
 
@@ -211,7 +183,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=SHARED / "data/dev_p5/P01")
     arguments = parser.parse_args(words)
     console = Console(width=150)
-    if not apart(torch.cuda.is_available):
+    if not forked(torch.cuda.is_available):  # CUDA begins in forked processes only, as it does not survive a fork
         console.print(f"gpu.py: no GPU that torch {torch.__version__} can use, so nothing is compared", highlight=False)
         return 0
     on_cpu = Training(batch_size=arguments.batch, n_threads=arguments.threads)

@@ -1,233 +1,74 @@
-"""Cost of sealing, adding and opening for each role, and a model of it for larger federations.
+"""Cost of a federation for each role, measured at small sizes, and models of it for larger ones.
 
-A federation's whole round runs here with the real code of secure/, files on disk, one member after the other, each in
-a process of its own with one worker. A model (per parameter and per parameter and partner) is fitted on two smaller
+Sealing: a whole round runs here with the real code of secure/, files on disk, one member after the other, each in a
+process of its own with one worker. A model (per parameter and per parameter and partner) is fitted on two smaller
 runs, one of them shorter and with more partners, before and after this one, and checked against two that it does not
 know: this one, and one between those two; what it says beyond is extrapolated.
 
+--local adds a partner's local work, in the order of a run: preparation, training, validation, the models of single
+assays and their scores. Laws are fitted on parts of real tables with 1,000 and 4,000 compounds, on made-up compounds
+with 4,000 tasks and on made-up values of assays with up to 2,000 compounds, and checked against runs that they do not
+know: parts of 2,000 and 8,000 compounds, and five times as many made-up ones. Then a budget is printed for 10 partners
+with 1 and 5 million compounds each, 40,000 tasks in all: extrapolated, with its assumptions.
+
 --full is 32,000 x 6,000 parameters, MELLODDY's largest input layer: 7.5 GB in TMPDIR and a quarter of an hour.
-usage: scale.py [--full] [--millions 20] [--partners 10]
+usage: scale.py [--full] [--millions 20] [--partners 10] [--local] [--data FOLDER_OF_T0_T1_T2]
 """
 
 import argparse
 import os
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import fmean
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the consortium of the tests
 
-from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
-from secure.messages.messages import _MAX_PAYLOAD as MAX_PAYLOAD
-from secure.sealing.container import MAX_PARAMS
-from tests.support.secure.consortium import Consortium, make_consortium
-from tests.support.secure.round_steps import Cost, apart, changes_of, open_mean, seal_apart
+from secure.ciphertexts.parameters import SealSettings, seal_parameters
+from tests.benchmarks.cost.budget import FOLDS_OF_NETWORKS, Budget, Federation, budget_of
+from tests.benchmarks.cost.laws import Laws
+from tests.benchmarks.cost.local import (
+    BATCH_SIZE,
+    Part,
+    Trained,
+    assay_spread,
+    fit_laws,
+    measure_assays,
+    measure_part,
+    start_of_processes,
+    train_made_up,
+    write_parts,
+)
+from tests.benchmarks.cost.rounds import (
+    WANTED,
+    Model,
+    between,
+    measure,
+    show_beyond,
+    show_check,
+    show_model,
+    show_run,
+)
+from tests.support.forked import forked
 
 FULL_MILLIONS, FULL_FITTED, FITTED = 192.0, 20.0, 8.0  # parameters: of the large run, of what is fitted for it, else
 MORE = 4  # times as many partners has the smallest run, for a quarter of the parameters
 BETWEEN = 2  # times as many has the one between, for half of them
-OPENINGS = 10  # partners whose opening is measured: all do the same
-WEIGHT = 500_000  # training labels of each partner
-WANTED = 0.2  # how far the model may be off
-ROLES = ("seal", "add", "open")
-BEYOND = ((10, 1_000_000_000), (50, 192_000_000), (50, 1_000_000_000))  # partners, parameters
-MB = 1 << 20
+FITTED_PARTS, CHECKED_PARTS = (1000, 4000), (2000, 8000)  # compounds
+FITTED_MADE_UP, CHECKED_MADE_UP = 20_000, 100_000
+FEDERATIONS = (Federation(10, 1_000_000, 40_000), Federation(10, 5_000_000, 40_000))
+CORES = (16, 64)
+SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+
+Check = tuple[str, float, float]  # what, by the laws, measured
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One measured round."""
-
-    n_params: int
-    n_partners: int
-    costs: dict[str, Cost]  # by role: the least time of its runs, what else runs here adds to it; the largest peak
-    up_bytes: int  # of one update
-    down_bytes: int  # of the sum
-
-
-def measure(n_params: int, n_partners: int, max_partners: int, *, adds: int) -> Run:
-    """Seal every partner's change, add them, open the sum at up to OPENINGS partners.
-
-    Fails where the mean is not theirs.
-    adds : how often the aggregator's work is done, to be measured
-    """
-    consortium = make_consortium(n_partners, max_partners=max_partners, weights="size")
-    begun = [changes_of(consortium, name, 4096) for name in consortium.partners]
-    upscale = consortium.settings.max_weight / WEIGHT  # a change is sent times weight / max_weight, a residual as it is
-    expected = np.mean([change + carried * upscale for change, carried in begun], axis=0)
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
-        files, total = [Path(name) / partner for partner in consortium.partners], Path(name) / "sum"
-        seal = [seal_apart(consortium, file.name, n_params, file, workers=1, weight=WEIGHT) for file in files]
-        add = [apart(lambda: consortium.add(files, total, workers=1)) for _ in range(adds)]
-        opening = [apart(lambda: _open(consortium, total, n_params, expected)) for _ in files[:OPENINGS]]
-        up_bytes, down_bytes = files[0].stat().st_size, total.stat().st_size
-    costs = {role: _least(runs) for role, runs in zip(ROLES, (seal, add, opening), strict=True)}
-    return Run(n_params, n_partners, costs, up_bytes, down_bytes)
-
-
-def _open(consortium: Consortium, total: Path, n_params: int, expected: np.ndarray) -> None:
-    mean = open_mean(consortium, total, n_params, workers=1)
-    step = consortium.settings.first_bound / consortium.parameters.limit
-    error = float(np.abs(mean[: expected.size] - expected).max())
-    assert error <= step * consortium.settings.max_weight / WEIGHT, f"the mean is off by {error}"
-
-
-def _least(costs: list[Cost]) -> Cost:
-    wall_s, cpu_s = (min(getattr(one, key) for one in costs) for key in ("wall_s", "cpu_s"))
-    return Cost(wall_s, cpu_s, max(one.peak_mb for one in costs))
-
-
-def between(before: Run, after: Run) -> Run:
-    """Estimate of a run between these two, to correct for a drift of the machine's speed."""
-    costs = {}
-    for role in ROLES:
-        first, last = before.costs[role], after.costs[role]
-        wall_s, cpu_s = (fmean((getattr(first, key), getattr(last, key))) for key in ("wall_s", "cpu_s"))
-        costs[role] = Cost(wall_s, cpu_s, max(first.peak_mb, last.peak_mb))
-    return replace(before, costs=costs)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A straight line a + b x through two points."""
-
-    a: float
-    b: float
-
-    @classmethod
-    def through(cls, first: tuple[float, float], second: tuple[float, float]) -> "Line":
-        """The line through two points (x, y); level if noise would let it fall, because more never costs less."""
-        b = (second[1] - first[1]) / (second[0] - first[0])
-        return cls(first[1] - b * first[0], b) if b > 0 else cls((first[1] + second[1]) / 2, 0.0)
-
-    def at(self, x: float) -> float:
-        """Value of the line."""
-        return self.a + self.b * x
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """Cost of a role in a round: CPU seconds per parameter, by partners; MB by parameters, or partners for adding."""
-
-    cpu: dict[str, Line]
-    peak: dict[str, Line]
-
-    @classmethod
-    def fitted(cls, small: Run, larger: Run) -> "Model":
-        """The model that two runs, which differ in parameters and in partners, determine."""
-        runs = (small, larger)
-
-        def line(x: str, role: str, y: str, per: str | None = None) -> Line:
-            points = [
-                (getattr(run, x), getattr(run.costs[role], y) / (getattr(run, per) if per else 1)) for run in runs
-            ]
-            return Line.through(*points)
-
-        opening = sum(run.costs["open"].cpu_s for run in runs) / sum(run.n_params for run in runs)
-        cpu = {role: line("n_partners", role, "cpu_s", "n_params") for role in ("seal", "add")}
-        peak = {role: line("n_params", role, "peak_mb") for role in ("seal", "open")}
-        return cls(cpu | {"open": Line(opening, 0.0)}, peak | {"add": line("n_partners", "add", "peak_mb")})
-
-    def cost(self, role: str, n_params: int, n_partners: int) -> Cost:
-        """CPU seconds and peak MB of a role (the wall clock of one process: the same)."""
-        cpu_s = self.cpu[role].at(n_partners) * n_params
-        return Cost(cpu_s, cpu_s, self.peak[role].at(n_partners if role == "add" else n_params))
-
-
-def wire(parameters: SealParameters, n_params: int) -> tuple[int, int]:
-    """Bytes of an update and of a sum, without headers."""
-    n_chunks = parameters.n_chunks(n_params)
-    return n_chunks * parameters.update_chunk_bytes, n_chunks * parameters.sum_chunk_bytes
-
-
-def show_run(run: Run, console: Console) -> None:
-    """Print the cost of each role."""
-    n, p = run.n_params, run.n_partners
-    trunk = 4 * n / MB
-    table = Table(title=f"measured: {n / 1e6:g} M parameters ({trunk:.0f} MB as float32), {p} partners, a round")
-    for column in ("", "CPU s", "wall s", "peak MB", "MB sent", "MB received"):
-        table.add_column(column, justify="right" if column else "left")
-    up, down = run.up_bytes / MB, run.down_bytes / MB
-    sent = {"seal": (up, 0.0), "add": (down, up * p), "open": (0.0, down)}
-    names = {"seal": "each partner: seal", "add": "aggregator: add", "open": "each partner: open"}
-    for role, cost in run.costs.items():
-        numbers = (cost.cpu_s, cost.wall_s, cost.peak_mb, *sent[role])
-        table.add_row(names[role], *(f"{number:,.1f}" for number in numbers))
-    console.print(table)
-
-
-def show_check(model: Model, run: Run, parameters: SealParameters, console: Console) -> None:
-    """Print the model's cost divided by the measured one; above 1 it is too high."""
-    table = Table(title=f"model / measured, {run.n_params / 1e6:g} M parameters, {run.n_partners} partners")
-    for column in ("", "model", "measured", "ratio", f"within {WANTED:.0%}"):
-        table.add_column(column, justify="right" if column else "left")
-    pairs: list[tuple[str, float, float]] = []
-    for role in ROLES:
-        said, found = model.cost(role, run.n_params, run.n_partners), run.costs[role]
-        pairs += [(f"{role}, CPU s", said.cpu_s, found.cpu_s), (f"{role}, peak MB", said.peak_mb, found.peak_mb)]
-    up, down = wire(parameters, run.n_params)
-    pairs += [("update, MB", up / MB, run.up_bytes / MB), ("sum, MB", down / MB, run.down_bytes / MB)]
-    for what, said, found in pairs:
-        ratio = said / found
-        is_within = 1 / (1 + WANTED) <= ratio <= 1 + WANTED
-        table.add_row(what, f"{said:,.1f}", f"{found:,.1f}", f"{ratio:.2f}", "yes" if is_within else "NO")
-    console.print(table)
-
-
-def show_model(model: Model, console: Console) -> None:
-    """Print the fitted numbers."""
-    for role in ROLES:
-        cpu, peak = model.cpu[role], model.peak[role]
-        by = "partner" if role == "add" else "M parameters"
-        per = peak.b * (1 if role == "add" else 1e6)
-        console.print(
-            f"{role}: {1e9 * cpu.a:.1f} + {1e9 * cpu.b:.1f} x partners ns of CPU per parameter;"
-            f" {peak.a:.0f} MB + {per:.2f} MB per {by}"
-        )
-
-
-def show_beyond(model: Model, console: Console) -> None:
-    """Print the model's costs beyond the measured sizes; sizes of files are exact, from the plan's parameters."""
-    table = Table(title="extrapolated, one process per member, a round")
-    columns = ("partners", "parameters", "in a slot", "seal CPU s", "open CPU s", "partner MB", "up GB", "down GB")
-    for column in (*columns, "add CPU s", "aggregator MB", "its disk GB"):
-        table.add_column(column, justify="right")
-    for n_partners, n_params in BEYOND:
-        parameters = seal_parameters(SealSettings(max_partners=n_partners))
-        up, down = wire(parameters, n_params)
-        assert n_params <= MAX_PARAMS
-        assert down <= MAX_PAYLOAD
-        seal, add, opening = (model.cost(role, n_params, n_partners) for role in ROLES)
-        partner_mb, disk = max(seal.peak_mb, opening.peak_mb), n_partners * up + down
-        cells = [str(n_partners), f"{n_params / 1e6:,.0f} M", str(parameters.fields)]
-        cells += [f"{value:,.0f}" for value in (seal.cpu_s, opening.cpu_s, partner_mb)]
-        cells += [
-            f"{up / 1e9:.2f}",
-            f"{down / 1e9:.2f}",
-            f"{add.cpu_s:,.0f}",
-            f"{add.peak_mb:,.0f}",
-            f"{disk / 1e9:,.0f}",
-        ]
-        table.add_row(*cells)
-    console.print(table)
-    console.print(f"limits: 128 partners, {MAX_PARAMS:,} parameters, payloads of {MAX_PAYLOAD:,} bytes")
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help=f"{FULL_MILLIONS:g} M parameters")
-    parser.add_argument("--millions", type=float, default=20.0)
-    parser.add_argument("--partners", type=int, default=10)
-    given = parser.parse_args()
-    millions, fitted = (FULL_MILLIONS, FULL_FITTED) if given.full else (given.millions, min(FITTED, given.millions / 2))
-    console, p = Console(width=150), given.partners
+def sealing_model(console: Console, millions: float, fitted: float, n_partners: int) -> Model:
+    """Measure rounds, print them, the model and its checks."""
+    p = n_partners
     many, some = (min(times * p, 128) for times in (MORE, BETWEEN))  # 128: the most that a plan may have
     larger = int(fitted * 1e6)
     fits = [(larger // MORE, many), (larger, p)]
@@ -243,7 +84,164 @@ def main() -> None:
         show_run(run, console)
         show_check(model, run, seal_parameters(SealSettings(max_partners=run.n_partners)), console)
     show_beyond(model, console)
+    return model
+
+
+def local_laws(console: Console, real: Path, n_tasks: int) -> tuple[Laws, float, list[float]]:
+    """Measure a partner's local work, print laws and checks; also set bits of a compound, and the spread of assays."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
+        folder = Path(name)
+        forked(lambda: write_parts(real, folder, (*FITTED_PARTS, *CHECKED_PARTS)))
+        fitted = [measure_part(folder / str(size), with_models=False) for size in FITTED_PARTS]
+        costs = measure_assays(folder / str(FITTED_PARTS[-1]))
+        laws = fit_laws(fitted, train_made_up(FITTED_MADE_UP, n_tasks), costs, start_of_processes())
+        show_laws(laws, console)
+        parts = [measure_part(folder / str(size), with_models=True) for size in CHECKED_PARTS]
+        made_up = train_made_up(CHECKED_MADE_UP, n_tasks)
+    for size, part in zip(CHECKED_PARTS, parts, strict=True):
+        show_checks(f"{size:,} compounds of {real.name}", checks_of(laws, part), console)
+    show_checks(f"{CHECKED_MADE_UP:,} made-up compounds, {n_tasks:,} tasks", trained_checks(laws, made_up), console)
+    size = parts[-1].size
+    return laws, size.n_bits_set / size.n_compounds, forked(lambda: assay_spread(real))
+
+
+def trained_checks(laws: Laws, trained: Trained) -> list[Check]:
+    """Training and validation."""
+    size = trained.size
+    outputs = 4.0 * size.n_validation * size.n_tasks
+    peak = laws.training_peak(size)
+    return [
+        ("an optimiser step, CPU s", laws.step_s(size, BATCH_SIZE), trained.step_s),
+        ("a validation, CPU s", laws.validation_s(size), trained.validation_s),
+        ("peak of training, GB", peak / 1e9, trained.training_peak / 1e9),
+        ("peak of validation, GB", (peak + outputs) / 1e9, trained.validation_peak / 1e9),
+    ]
+
+
+def checks_of(laws: Laws, part: Part) -> list[Check]:
+    """All steps of a part."""
+    size, n_fold = part.size, part.size.n_validation
+    structures = laws.structures[0] + laws.structures[1] * part.structures
+    tables = laws.tables[0] + laws.tables[1] * size.tables()[1]
+    # calibration and scores: strongest local models on three folds and, on half of the data, one; take-home on three
+    n_test = size.n_test
+    scored = laws.scoring_s(size, 2 * n_fold + 2 * n_test, 2 * n_fold + n_test)
+    models = laws.assay_fits_s(size) + scored + 4 * laws.validation_s(size) * (1 + n_test / n_fold) / 2
+    n_bytes = 2 * laws.model_bytes * part.n_in_forests  # the few bytes of Gaussian processes are left out
+    return [
+        (f"{part.structures:,} structures, canonical tautomers, CPU s", structures, part.structures_s),
+        ("tables to matrices, tautomers kept, CPU s", tables, part.tables_s),
+        *trained_checks(laws, part.trained),
+        (f"models of {len(size.assays)} assays, CPU s", models, part.models_s),
+        ("peak of the models, GB", laws.models_peak(size) / 1e9, part.models_peak / 1e9),
+        ("matrices and cache, MB of disk", (laws.prepared_bytes[0] + laws.prepared_bytes[1] * size.n_compounds) / 1e6,
+         part.prepared_bytes / 1e6),
+        ("models of assays, MB of disk", n_bytes / 1e6, part.model_bytes / 1e6),
+    ]  # fmt: skip
+
+
+def show_laws(laws: Laws, console: Console) -> None:
+    """Print the fitted numbers."""
+    console.print(
+        f"structures, canonical tautomers: {1e3 * laws.structures[1]:.1f} ms of CPU each, "
+        f"{3600 / laws.structures[1]:,.0f} in a core hour\n"
+        f"tables: {laws.tables[0]:.1f} s + {1e6 * laws.tables[1]:.0f} us of CPU per row of T1 and T2\n"
+        f"an optimiser step: {1e9 * laws.step[0]:.2f} ns of CPU per weight + {1e9 * laws.step[1]:.2f} ns per compound, "
+        f"set bit or label, and unit\n"
+        f"validation: {laws.validation[0]:.2f} s + {1e9 * laws.validation[1]:.2f} ns per compound, bit and unit + "
+        f"{1e9 * laws.validation[2]:.3f} ns per compound, task and unit\n"
+        f"models of an assay with 100, 1,000, 5,000, 50,000 measurements: "
+        f"{', '.join(f'{laws.assays.seconds(n):.2f}' for n in (100, 1000, 5000, 50_000))} s\n"
+        f"scoring a compound: {1e9 * laws.scoring[0]:.1f} ns + {1e12 * laws.scoring[1]:.1f} ps per unit, per training "
+        f"compound; {1e6 * laws.scoring[2]:.1f} us, on the trunk {1e6 * laws.scoring[3]:.1f} us, per forest and level\n"
+        f"memory: {laws.training_bytes[0] / 1e6:.0f} MB + 12 bytes per weight + {laws.training_bytes[1]:.1f} per bit "
+        f"and label; hidden layer {laws.hidden_bytes:.1f} bytes per training compound and unit; models of assays "
+        f"{laws.model_bytes:,.0f} bytes per measurement and side",
+        highlight=False,
+    )  # fmt: skip
+
+
+def show_checks(title: str, checks: Sequence[Check], console: Console) -> None:
+    """Print what the laws say beside what was measured."""
+    table = Table(title=f"laws / measured, {title}")
+    for column in ("", "laws", "measured", "ratio", f"within {WANTED:.0%}"):
+        table.add_column(column, justify="right" if column else "left")
+    for what, said, found in checks:
+        ratio = said / found
+        is_within = 1 / (1 + WANTED) <= ratio <= 1 + WANTED
+        table.add_row(what, f"{said:,.2f}", f"{found:,.2f}", f"{ratio:.2f}", "yes" if is_within else "NO")
+    console.print(table)
+
+
+def show_budgets(budgets: Sequence[Budget], console: Console) -> None:
+    """Print the table for a budget meeting: everything in it is extrapolated."""
+    first = budgets[0].federation
+    table = Table(title=f"{first.n_partners} partners, {first.n_tasks:,} tasks in all, {first.n_rounds} rounds")
+    table.add_column("")
+    for budget in budgets:
+        compounds = f"{budget.federation.n_compounds / 1e6:g} M compounds each"
+        for column in (f"{compounds}: core hours", "GB of memory"):
+            table.add_column(column, justify="right")
+    for row in budget_rows(budgets):
+        table.add_row(*row)
+    console.print(table)
+    for budget in budgets:
+        console.print(assumptions(budget), highlight=False)
+
+
+def budget_rows(budgets: Sequence[Budget]) -> Iterator[list[str]]:
+    """Rows of the table, two cells for each budget."""
+    for steps in zip(*(budget.steps for budget in budgets), strict=True):
+        cells = [(f"{step.core_hours:,.1f}", "" if step.peak_gb is None else f"{step.peak_gb:,.1f}") for step in steps]
+        yield [steps[0].name, *(text for pair in cells for text in pair)]
+    rows: list[tuple[str, list[tuple[str, str]]]] = [
+        ("a partner", [(f"{b.core_hours:,.0f}", f"{b.peak_gb:,.0f}") for b in budgets]),
+        *((f"hours of a partner on {n} cores", [(f"{b.core_hours / n:,.1f}", "") for b in budgets]) for n in CORES),
+        ("the aggregator", [(f"{b.adding_hours:,.2f}", f"{b.adding_mb / 1e3:,.1f}") for b in budgets]),
+        ("all partners and the aggregator", [(f"{b.all_core_hours:,.0f}", "") for b in budgets]),
+        ("disk of a partner's home, GB", [("", f"{b.home_gb:,.0f}") for b in budgets]),
+        ("a partner sends, GB", [("", f"{b.up_gb:,.1f}") for b in budgets]),
+        ("a partner receives, GB", [("", f"{b.down_gb:,.1f}") for b in budgets]),
+        ("in the exchange, all rounds, GB", [("", f"{b.exchange_gb:,.0f}") for b in budgets]),
+    ]
+    for name, pairs in rows:
+        yield [name, *(text for pair in pairs for text in pair)]
+
+
+def assumptions(budget: Budget) -> str:
+    """In words."""
+    f = budget.federation
+    return (
+        f"{f.n_compounds / 1e6:g} M: {f.n_tasks // f.n_partners:,} tasks of {f.n_tasks // f.n_partners / 2.5:,.0f} "
+        f"assays at each partner, {f.values_each:g} values a compound; {f.n_rounds} rounds of {f.steps_per_round:,} "
+        f"steps of {f.batch_size:,} ({f.n_epochs:g} epochs), again for the local network; {2 * f.n_rounds} + "
+        f"{FOLDS_OF_NETWORKS} validations; {f.n_inputs:,} x {f.n_units:,} parameters, all columns shared; no GPU"
+    )
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help=f"{FULL_MILLIONS:g} M parameters")
+    parser.add_argument("--millions", type=float, default=20.0)
+    parser.add_argument("--partners", type=int, default=10)
+    parser.add_argument("--local", action="store_true", help="a partner's local work too, and a budget")
+    parser.add_argument("--data", type=Path, default=SHARED / "data/dev_p5/P01", help="tables for --local")
+    given = parser.parse_args()
+    millions, fitted = (FULL_MILLIONS, FULL_FITTED) if given.full else (given.millions, min(FITTED, given.millions / 2))
+    console = Console(width=150)
+    if given.local and not given.data.is_dir():
+        console.print(f"scale.py: --local needs {given.data} (set HOCKET_SHARED)")
+        return 0
+    if given.local:
+        laws, bits_each, spread = local_laws(console, given.data, FEDERATIONS[0].n_tasks // FEDERATIONS[0].n_partners)
+    sealing = sealing_model(console, millions, fitted, given.partners)
+    if given.local:
+        sizes = [federation.size(bits_each, spread) for federation in FEDERATIONS]
+        budgets = [budget_of(f, size, laws, sealing) for f, size in zip(FEDERATIONS, sizes, strict=True)]
+        show_budgets(budgets, console)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -48,7 +48,7 @@ def test_losses_that_differ_by_more_than_the_tolerance_end_with_1(differs: float
     other = replace(run, losses=run.losses - [0, differs * gpu.TOLERANCE, 0])
     cases = iter([gpu.Compared("a", 3, run, run, 0.0), gpu.Compared("b", 3, run, other, 0.0)])
     with (
-        mock.patch.object(gpu, "apart", return_value=True),
+        mock.patch.object(gpu, "forked", return_value=True),
         mock.patch.object(gpu, "data_sets", return_value=[("a", small_set()), ("b", small_set())]),
         mock.patch.object(gpu, "compare", side_effect=lambda *_: next(cases)),
     ):
