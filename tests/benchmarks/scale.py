@@ -38,7 +38,8 @@ from tests.benchmarks.cost.local import (
     fit_laws,
     measure_assays,
     measure_part,
-    start_of_processes,
+    standardised_again,
+    standardising_s,
     train_made_up,
     write_parts,
 )
@@ -93,11 +94,13 @@ def local_laws(console: Console, real: Path, n_tasks: int) -> tuple[Laws, float,
         folder = Path(name)
         forked(lambda: write_parts(real, folder, (*FITTED_PARTS, *CHECKED_PARTS)))
         fitted = [measure_part(folder / str(size), with_models=False) for size in FITTED_PARTS]
-        costs = measure_assays(folder / str(FITTED_PARTS[-1]))
-        laws = fit_laws(fitted, train_made_up(FITTED_MADE_UP, n_tasks), costs, start_of_processes())
-        show_laws(laws, console)
+        fitted_made_up = train_made_up(FITTED_MADE_UP, n_tasks)
         parts = [measure_part(folder / str(size), with_models=True) for size in CHECKED_PARTS]
         made_up = train_made_up(CHECKED_MADE_UP, n_tasks)
+        costs = measure_assays(folder / str(FITTED_PARTS[-1]))
+        fitted = [standardised_again(folder / str(size), part) for size, part in zip(FITTED_PARTS, fitted, strict=True)]
+        laws = fit_laws(fitted, fitted_made_up, costs, standardising_s(["C"]))
+    show_laws(laws, console)
     for size, part in zip(CHECKED_PARTS, parts, strict=True):
         show_checks(f"{size:,} compounds of {real.name}", checks_of(laws, part), console)
     show_checks(f"{CHECKED_MADE_UP:,} made-up compounds, {n_tasks:,} tasks", trained_checks(laws, made_up), console)
@@ -127,13 +130,13 @@ def checks_of(laws: Laws, part: Part) -> list[Check]:
     n_test = size.n_test
     scored = laws.scoring_s(size, 2 * n_fold + 2 * n_test, 2 * n_fold + n_test)
     models = laws.assay_fits_s(size) + scored + 4 * laws.validation_s(size) * (1 + n_test / n_fold) / 2
-    n_bytes = 2 * laws.model_bytes * part.n_in_forests  # the few bytes of Gaussian processes are left out
+    n_bytes = 2 * laws.model_bytes * sum(size.forests)  # the few bytes of Gaussian processes are left out
     return [
         (f"{part.structures:,} structures, canonical tautomers, CPU s", structures, part.structures_s),
         ("tables to matrices, tautomers kept, CPU s", tables, part.tables_s),
         *trained_checks(laws, part.trained),
         (f"models of {len(size.assays)} assays, CPU s", models, part.models_s),
-        ("peak of the models, GB", laws.models_peak(size) / 1e9, part.models_peak / 1e9),
+        ("peak of the models, GB", laws.models_peak(size, n_networks=1) / 1e9, part.models_peak / 1e9),
         ("matrices and cache, MB of disk", (laws.prepared_bytes[0] + laws.prepared_bytes[1] * size.n_compounds) / 1e6,
          part.prepared_bytes / 1e6),
         ("models of assays, MB of disk", n_bytes / 1e6, part.model_bytes / 1e6),
@@ -153,7 +156,8 @@ def show_laws(laws: Laws, console: Console) -> None:
         f"models of an assay with 100, 1,000, 5,000, 50,000 measurements: "
         f"{', '.join(f'{laws.assays.seconds(n):.2f}' for n in (100, 1000, 5000, 50_000))} s\n"
         f"scoring a compound: {1e9 * laws.scoring[0]:.1f} ns + {1e12 * laws.scoring[1]:.1f} ps per unit, per training "
-        f"compound; {1e6 * laws.scoring[2]:.1f} us, on the trunk {1e6 * laws.scoring[3]:.1f} us, per forest and level\n"
+        f"compound; per forest {1e6 * laws.scoring[2]:.1f} + {1e6 * laws.scoring[3]:.1f} us per level, on the trunk "
+        f"{1e6 * laws.scoring[4]:.1f} + {1e6 * laws.scoring[5]:.1f} us\n"
         f"memory: {laws.training_bytes[0] / 1e6:.0f} MB + 12 bytes per weight + {laws.training_bytes[1]:.1f} per bit "
         f"and label; hidden layer {laws.hidden_bytes:.1f} bytes per training compound and unit; models of assays "
         f"{laws.model_bytes:,.0f} bytes per measurement and side",

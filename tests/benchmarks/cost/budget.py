@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from partners.assay_models.choice import FEWEST_VALUES
+from partners.assay_models.gaussian_process import MOST_ROWS
 from secure.ciphertexts.parameters import SealSettings, seal_parameters
 from tests.benchmarks.cost.laws import Laws, Size
 from tests.benchmarks.cost.rounds import Model, wire
@@ -60,6 +61,7 @@ class Federation:
         shares = np.interp(np.linspace(0, 1, n_assays), np.linspace(0, 1, len(spread)), spread)
         mean = n * self.values_each / n_assays * (N_FOLDS - 2) / N_FOLDS
         sizes = np.round(mean * shares / shares.mean()).astype(int)
+        known = tuple(int(size) for size in sizes if size >= FEWEST_VALUES)
         return Size(
             n_compounds=n,
             n_rows=round(n * self.values_each),
@@ -71,7 +73,9 @@ class Federation:
             n_test=n // N_FOLDS,
             n_inputs=self.n_inputs,
             n_units=self.n_units,
-            assays=tuple(int(size) for size in sizes if size >= FEWEST_VALUES),
+            assays=known,
+            processes=tuple(size for size in known if size <= MOST_ROWS),
+            forests=known,
         )
 
 
@@ -122,7 +126,7 @@ def budget_of(federation: Federation, size: Size, laws: Laws, sealing: Model) ->
     outputs = 4.0 * size.n_validation * size.n_tasks  # bytes of a fold's logits
     n_steps, n_validations = 2 * rounds * federation.steps_per_round, 2 * rounds + FOLDS_OF_NETWORKS
     scored = laws.scoring_s(size, FOLDS_ALONE * size.n_validation, FOLDS_ON_TRUNK * size.n_validation)
-    peak_of_models = laws.models_peak(size) + 3 * outputs
+    peak_of_models = laws.models_peak(size, n_networks=2) + 3 * outputs
     steps = (
         Step("structures and tables", laws.prepare_s(size) / HOUR, PREPARATION_BYTES * size.n_compounds / GB),
         Step(
@@ -140,7 +144,7 @@ def budget_of(federation: Federation, size: Size, laws: Laws, sealing: Model) ->
         Step("models of assays: scoring", scored / HOUR, peak_of_models / GB),
     )
     prepared = laws.prepared_bytes[0] + laws.prepared_bytes[1] * size.n_compounds
-    models = 2 * 2 * laws.model_bytes * sum(size.assays)  # both sides, in the run's file and in the finished model
+    models = 2 * 2 * laws.model_bytes * sum(size.forests)  # both sides, in the run's file and in the finished model
     return Budget(
         federation,
         steps,

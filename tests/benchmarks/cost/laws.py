@@ -40,6 +40,8 @@ class Size:
     n_inputs: int
     n_units: int  # of the one hidden layer
     assays: tuple[int, ...]  # measurements in the training folds, of each assay with a model of its own
+    processes: tuple[int, ...]  # of those with a Gaussian process
+    forests: tuple[int, ...]  # of those with a forest
 
     @property
     def n_weights(self) -> int:
@@ -79,10 +81,10 @@ class Size:
         Kernels of Gaussian processes are computed with all training compounds, from bits and from hidden units; a tree
         of a forest is as deep as the logarithm of its compounds.
         """
-        with_process = self.n_training * any(size <= MOST_ROWS for size in self.assays)
-        depth = float(sum(np.log2(max(size, 2)) for size in self.assays))
-        by_units = float(with_process * self.n_units * on_trunk)
-        return float(with_process), by_units, depth * (not on_trunk), depth * on_trunk
+        with_process = self.n_training * bool(self.processes)
+        n_forests, depth = np.sum([forest_depth(size) for size in self.forests], axis=0)
+        trees = [float(number) * is_side for is_side in (not on_trunk, on_trunk) for number in (n_forests, depth)]
+        return float(with_process), float(with_process * self.n_units * on_trunk), *trees
 
 
 def process_terms(n: float) -> Terms:
@@ -95,22 +97,30 @@ def forest_terms(n: float) -> Terms:
     return 1.0, n * np.log2(max(n, 2.0))
 
 
+def forest_depth(n: float) -> Terms:
+    """Terms of scoring a compound with a forest of n measurements: once, and each level."""
+    return 1.0, float(np.log2(max(n, 2.0)))
+
+
 @dataclass(frozen=True, slots=True)
 class AssayLaws:
-    """CPU seconds of the models of one assay, whose kind is the mean of both, half of the data included."""
+    """CPU seconds of the models of one assay; the fits are those of both sides and of half of the data."""
 
     choose_process: Terms
     choose_forest: Terms
     fit_process: Terms
     fit_forest: Terms
 
-    def seconds(self, n: int) -> float:
-        """Of an assay with n measurements; above 5,000 there is nothing to choose, and the forest stands alone."""
-        forest = value(self.fit_forest, forest_terms(n))
+    def choose_s(self, n: int) -> float:
+        """Of choosing the kind for n measurements; above 5,000 there is nothing to choose."""
         if n > MOST_ROWS:
-            return forest
-        chosen = value(self.choose_process, process_terms(n)) + value(self.choose_forest, forest_terms(n))
-        return chosen + value(self.fit_process, process_terms(n)) + forest
+            return 0.0
+        return value(self.choose_process, process_terms(n)) + value(self.choose_forest, forest_terms(n))
+
+    def seconds(self, n: int) -> float:
+        """Of choosing and fitting both kinds; above 5,000 the forest stands alone."""
+        process = value(self.fit_process, process_terms(n)) if n <= MOST_ROWS else 0.0
+        return self.choose_s(n) + process + value(self.fit_forest, forest_terms(n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +152,9 @@ class Laws:
 
     def assay_fits_s(self, size: Size) -> float:
         """Of choosing and fitting the models of all assays."""
-        return sum(map(self.assays.seconds, size.assays))
+        processes = sum(value(self.assays.fit_process, process_terms(n)) for n in size.processes)
+        forests = sum(value(self.assays.fit_forest, forest_terms(n)) for n in size.forests)
+        return sum(map(self.assays.choose_s, size.assays)) + processes + forests
 
     def scoring_s(self, size: Size, n_alone: int, n_on_trunk: int) -> float:
         """Of predicting so many compounds with the strongest local models, and with the take-home models."""
@@ -153,10 +165,10 @@ class Laws:
         """Bytes of a process that trains."""
         return BYTES_PER_WEIGHT * size.n_weights + value(self.training_bytes, size.stored())
 
-    def models_peak(self, size: Size) -> float:
-        """Bytes of a process that fits the models of assays: data, the network twice, hidden layer, all models."""
-        networks = 2 * 4 * size.n_weights
+    def models_peak(self, size: Size, n_networks: int) -> float:
+        """Bytes of a process that fits the models of assays: data, networks with moments, hidden layer, all models."""
+        networks = n_networks * BYTES_PER_WEIGHT * size.n_weights
         hidden = self.hidden_bytes * size.n_training * size.n_units
-        models = 2 * self.model_bytes * sum(size.assays)
+        models = 2 * self.model_bytes * sum(size.forests)
         kernels = 3 * 4 * BLOCK * size.n_training
         return value(self.training_bytes, size.stored()) + networks + hidden + models + kernels
