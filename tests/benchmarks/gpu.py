@@ -32,7 +32,7 @@ from partners.settings import Training, TrunkSettings
 from partners.training.training import steps_per_epoch, train_in_place
 from partners.training_data.training_set import TrainingSet
 from tests.benchmarks.trainer import bit_shares, real_set
-from tests.support.forked import forked, peak_mb
+from tests.support.benchmarks.forked import forked, peak_mb
 
 TOLERANCE = 1e-4
 HIDDEN = (2000,)

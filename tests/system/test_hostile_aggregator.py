@@ -34,7 +34,7 @@ from secure.sealing.masks import released
 from secure.sealing.open_sum import check_sum
 from secure.sealing.release import ReleaseSeed
 from tests.support.federation import AGGREGATOR, Federation, until_waiting
-from tests.support.hostile_aggregator import (
+from tests.support.hostile.aggregator import (
     ALL,
     ROSTER,
     SUM,

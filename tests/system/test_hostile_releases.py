@@ -11,7 +11,7 @@ from secure.errors import (
     WrongRelease,
 )
 from tests.support.federation import AGGREGATOR, Federation, age, step
-from tests.support.hostile_aggregator import (
+from tests.support.hostile.aggregator import (
     ALL,
     ROSTER,
     SUM,

@@ -48,7 +48,7 @@ from tests.benchmarks.cost.laws import (
     process_terms,
 )
 from tests.benchmarks.gpu import wide_set
-from tests.support.forked import forked, peak_mb
+from tests.support.benchmarks.forked import forked, peak_mb
 from tests.support.secure.round_steps import apart
 
 HIDDEN, N_INPUTS, BATCH_SIZE = (2000,), 32_000, 4000

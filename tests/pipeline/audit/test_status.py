@@ -11,9 +11,9 @@ from pipeline.errors import ExchangeError, ExitCode
 from pipeline.exchange.storage import Exchange, open_exchange
 from pipeline.plan.plan import read_plan
 from secure.messages.message_name import MessageName
+from tests.support.audit.read_status import FOUR, everybody, look, member, states
 from tests.support.cli_runner import refused
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
-from tests.support.read_status import FOUR, everybody, look, member, states
 from tests.support.signed_transcripts import (
     PAIRING,
     READY,

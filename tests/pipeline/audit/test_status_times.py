@@ -11,8 +11,8 @@ from pipeline.audit.member_states import RoundPlace, Status
 from pipeline.audit.status_view import member_cells, watch
 from pipeline.exchange.signs import SILENT_S, Sign, sign_name
 from secure.messages.message_name import MessageName
+from tests.support.audit.read_status import FOUR, look, member, post_sign, reader_of, time_of
 from tests.support.federation import AGGREGATOR, Federation
-from tests.support.read_status import FOUR, look, member, post_sign, reader_of, time_of
 from tests.support.signed_transcripts import (
     PAIRING,
     READY,

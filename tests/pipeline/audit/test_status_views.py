@@ -16,9 +16,9 @@ from pipeline.exchange.signs import Sign
 from pipeline.exchange.storage import Exchange
 from pipeline.pages.status_page import status_page
 from pipeline.plan.plan import read_plan
+from tests.support.audit.read_status import FOUR, look, post_sign, reader_of, states
 from tests.support.cli_runner import printed, refused
 from tests.support.federation import AGGREGATOR, Federation, until_waiting
-from tests.support.read_status import FOUR, look, post_sign, reader_of, states
 from tests.support.signed_transcripts import (
     UPDATE,
     VOID,

@@ -35,8 +35,8 @@ from pipeline.model.task_table import listed_tasks, print_tasks
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from tests.support.federation import Federation, run_all
+from tests.support.model.predicted import compounds_of, run, said
 from tests.support.partner_tables import SMILES, write_structures
-from tests.support.predicted import compounds_of, run, said
 
 EXTRA = """\
 [preparation.regression]

@@ -19,8 +19,8 @@ from pipeline.plan.plan import read_plan
 from tests.support.cli_runner import hocket, python_process
 from tests.support.federation import Federation
 from tests.support.full_disk import fill
+from tests.support.model.predicted import run, said
 from tests.support.partner_tables import SMILES
-from tests.support.predicted import run, said
 
 
 def test_columns_that_are_not_there_are_refused(finished: Federation, new: Path, tmp_path: Path) -> None:

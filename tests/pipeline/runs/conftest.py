@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.attended_runs import Clock
 from tests.support.federation import Federation
+from tests.support.runs.attended_runs import Clock
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from pipeline.runtime.progress import ProgressReporter
 from pipeline.setup.doctor_exchange import examine_begun
 from pipeline.tracking.tracker import read_member
 from secure.keys.keys import load_private_keys
-from tests.support.attended_runs import DONE, ME, ON, SECRET, Clock, Steps, ended, file_of, run, sign_of
 from tests.support.federation import Federation
+from tests.support.runs.attended_runs import DONE, ME, ON, SECRET, Clock, Steps, ended, file_of, run, sign_of
 from tests.support.waiting import wait_until
 
 # ------------------------------------------------------------------------------------------------- life and trouble

@@ -24,9 +24,9 @@ from pipeline.runtime.openmetrics import Gauge, openmetrics
 from pipeline.runtime.progress import ProgressReporter
 from pipeline.tracking.tracker import read_member
 from secure.keys.keys import load_private_keys
-from tests.support.attended_runs import DONE, ME, ON, SECRET, Clock, Steps, configure, ended, run, sign_of
 from tests.support.cli_runner import hocket, printed
 from tests.support.federation import AGGREGATOR, Federation
+from tests.support.runs.attended_runs import DONE, ME, ON, SECRET, Clock, Steps, configure, ended, run, sign_of
 from tests.support.tracking.no_tracker import NoTracker
 from tests.support.transport.notice_server import NoticeServer, notice_server
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from partners.assay_models.gaussian_process import MOST_ROWS
 from partners.network.trunk import trunk_layout
 from secure.ciphertexts.parameters import SealSettings, seal_parameters
-from tests.benchmarks import scale
+from tests.benchmarks.cost import report
 from tests.benchmarks.cost.budget import Budget, Federation, budget_of
 from tests.benchmarks.cost.laws import AssayLaws, Laws, fit_law, value
 from tests.benchmarks.cost.local import BATCH_SIZE, HIDDEN, AssayCosts, Part, fit_laws, size_of, train
@@ -102,7 +102,7 @@ def test_what_grows_with_compounds_grows_by_as_much():
 
 def test_a_law_that_is_off_is_named(capsys: pytest.CaptureFixture[str]):
     """More than 20 % on either side."""
-    scale.show_checks("a", [("low", 79.0, 100.0), ("high", 121.0, 100.0), ("right", 90.0, 100.0)], Console(width=100))
+    report.show_checks("a", [("low", 79.0, 100.0), ("high", 121.0, 100.0), ("right", 90.0, 100.0)], Console(width=100))
     rows = {row.split("│")[1].strip(): row for row in capsys.readouterr().out.splitlines() if row.count("│") == 6}
     assert {name: row.split("│")[5].strip() for name, row in rows.items()} == {
         "low": "NO",
@@ -115,8 +115,8 @@ def test_the_budget_is_printed_with_its_assumptions():
     """Both sizes side by side, and the laws and checks before it."""
     budgets = [_budget(replace(_FEDERATION, n_compounds=n)) for n in (1_000_000, 5_000_000)]
     console = Console(width=150, file=io.StringIO(), record=True)
-    scale.show_laws(_LAWS, console)
-    scale.show_budgets(budgets, console)
+    report.show_laws(_LAWS, console)
+    report.show_budgets(budgets, console)
     text = console.export_text()
     assert f"{budgets[0].all_core_hours:,.0f}" in text
     assert f"{budgets[1].exchange_gb:,.0f}" in text
@@ -135,7 +135,7 @@ def test_laws_are_fitted_to_runs_and_say_what_was_measured():
     laws = fit_laws([part, part], trained, costs, 0.5)
     assert laws.structures == (0.5, pytest.approx(1.5 / 80))
     assert laws.step_s(part.size, BATCH_SIZE) == pytest.approx(trained.step_s)
-    checks = {name.split(",")[0]: (law, measured) for name, law, measured in scale.checks_of(laws, part)}
+    checks = {name.split(",")[0]: (law, measured) for name, law, measured in report.checks_of(laws, part)}
     for name in ("80 structures", "tables to matrices", "an optimiser step", "a validation", "peak of training"):
         assert checks[name][0] == pytest.approx(checks[name][1], rel=1e-3), name
     assert np.isfinite([number for pair in checks.values() for number in pair]).all()
