@@ -6,7 +6,7 @@ runs, one of them shorter and with more partners, before and after this one, and
 know: this one, and one between those two; what it says beyond is extrapolated.
 
 --local adds a partner's local work, in the order of a run: preparation, training, validation, the models of single
-assays and their scores. Laws are fitted on parts of real tables with 1,000 and 4,000 compounds, on made-up compounds
+assays and their scores. Laws are fitted on parts of real tables with 3,000 and 5,000 compounds, on made-up compounds
 with 4,000 tasks and on made-up values of assays with up to 2,000 compounds, and checked against runs that they do not
 know: parts of 2,000 and 8,000 compounds, and five times as many made-up ones. Then a budget is printed for 10 partners
 with 1 and 5 million compounds each, 40,000 tasks in all: extrapolated, with its assumptions.

@@ -122,7 +122,7 @@ def budget_of(federation: Federation, size: Size, laws: Laws, sealing: Model) ->
     rounds, params, partners = federation.n_rounds, federation.n_params, federation.n_partners
     seal, opening, add = (sealing.cost(role, params, partners) for role in ("seal", "open", "add"))
     up, down = wire(seal_parameters(SealSettings(max_partners=partners)), params)
-    trained = laws.training_peak(size)
+    trained = laws.training_peak(size, federation.batch_size)
     outputs = 4.0 * size.n_validation * size.n_tasks  # bytes of a fold's logits
     n_steps, n_validations = 2 * rounds * federation.steps_per_round, 2 * rounds + FOLDS_OF_NETWORKS
     scored = laws.scoring_s(size, FOLDS_ALONE * size.n_validation, FOLDS_ON_TRUNK * size.n_validation)

@@ -71,9 +71,9 @@ class Size:
         bits = self.n_bits_set / self.n_compounds
         return 1.0, self.n_validation * bits * self.n_units, float(self.n_validation * self.n_tasks * self.n_units)
 
-    def stored(self) -> Terms:
-        """Terms of memory but for the weights: once, and for each stored bit and label."""
-        return 1.0, float(self.n_bits_set + self.n_labels)
+    def stored(self, batch_size: int) -> Terms:
+        """Terms of memory but for the weights: once, a batch's units, and each stored bit and label."""
+        return 1.0, float(min(batch_size, self.n_training) * self.n_units), float(self.n_bits_set + self.n_labels)
 
     def scoring(self, *, on_trunk: bool) -> Terms:
         """Terms of predicting a compound with all models of assays.
@@ -161,9 +161,9 @@ class Laws:
         alone = n_alone * value(self.scoring, size.scoring(on_trunk=False))
         return alone + n_on_trunk * value(self.scoring, size.scoring(on_trunk=True))
 
-    def training_peak(self, size: Size) -> float:
+    def training_peak(self, size: Size, batch_size: int) -> float:
         """Bytes of a process that trains."""
-        return BYTES_PER_WEIGHT * size.n_weights + value(self.training_bytes, size.stored())
+        return BYTES_PER_WEIGHT * size.n_weights + value(self.training_bytes, size.stored(batch_size))
 
     def models_peak(self, size: Size, n_networks: int) -> float:
         """Bytes of a process that fits the models of assays: data, networks with moments, hidden layer, all models."""
@@ -171,4 +171,4 @@ class Laws:
         hidden = self.hidden_bytes * size.n_training * size.n_units
         models = 2 * self.model_bytes * sum(size.forests)
         kernels = 3 * 4 * BLOCK * size.n_training
-        return value(self.training_bytes, size.stored()) + networks + hidden + models + kernels
+        return value(self.training_bytes, size.stored(0)) + networks + hidden + models + kernels

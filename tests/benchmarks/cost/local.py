@@ -38,6 +38,7 @@ from partners.training_data.prepared_data import training_set
 from partners.training_data.training_set import TrainingSet
 from tests.benchmarks.assay_models import PARTS, timed
 from tests.benchmarks.cost.laws import (
+    BYTES_PER_WEIGHT,
     AssayLaws,
     Laws,
     Size,
@@ -57,7 +58,7 @@ TRAINING = Training(batch_size=BATCH_SIZE)
 # few compounds have few labels: smaller quorums than the default, so that there are tasks to train
 QUORUMS = Activities(training_min_active=5, training_min_inactive=5, evaluation_min_active=1, evaluation_min_inactive=1)
 SETTINGS = Preparation(chemistry=Chemistry(tautomers="keep"), activities=QUORUMS)
-SAMPLED = 5  # one of so many structures is standardised with canonical tautomers too
+SAMPLED = 4  # one of so many structures is standardised with canonical tautomers too
 N_STEPS, NOT_TIMED = 10, 2  # optimiser steps
 ASSAY_SIZES = (30, 100, 300, 1000, 2000)
 KNOWN, SCORED, COPIES = 40_000, 2 * BLOCK, 16  # compounds that kernels are computed with, and scored; of each model
@@ -137,12 +138,6 @@ def measure_part(folder: Path, *, with_models: bool) -> Part:
     if not with_models:
         return part
     return replace(part, **forked(lambda: _fit_part(matrices)))
-
-
-def standardised_again(folder: Path, part: Part) -> Part:
-    """The part with the mean of two measurements of its structures, because the machine's speed drifts."""
-    smiles = forked(lambda: _sample(folder / "T2.csv"))
-    return replace(part, structures_s=(part.structures_s + standardising_s(smiles)) / 2)
 
 
 def standardising_s(smiles: list[str]) -> float:
@@ -380,8 +375,8 @@ def fit_laws(parts: Sequence[Part], made_up: Trained, costs: AssayCosts, start_s
         assays=costs.laws,
         scoring=costs.scoring,
         training_bytes=fit_law(
-            [run.size.stored() for run in trained],
-            [run.training_peak - 12 * run.size.n_weights for run in trained],
+            [run.size.stored(BATCH_SIZE) for run in trained],
+            [run.training_peak - BYTES_PER_WEIGHT * run.size.n_weights for run in trained],
         ),
         prepared_bytes=fit_law([part.size.compounds() for part in parts], [part.prepared_bytes for part in parts]),
         model_bytes=costs.model_bytes,

@@ -1,7 +1,7 @@
 """Reading, checking and merging ten million activities: groups per second, CPU seconds and peak memory.
 
-The tables are made from a partner's real T0 and T1 (tests/support/data_prep/large_tables.py). Every measurement runs in a
-fresh process, with one polars thread and with two.
+The tables are made from a partner's real T0 and T1 (tests/support/data_prep/large_tables.py). Each measurement runs in
+a fresh process, with one polars thread and with two.
 
 usage: aggregation.py FOLDER_OF_T0_T1 [--rows 1e7] [--compounds 1e6] [--seed 1]
 """

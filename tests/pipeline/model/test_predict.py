@@ -36,7 +36,7 @@ from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
 from tests.support.federation import Federation, run_all
 from tests.support.model.predicted import compounds_of, run, said
-from tests.support.partner_tables import SMILES, write_structures
+from tests.support.partner_tables import SMILES
 
 EXTRA = """\
 [preparation.regression]
@@ -54,12 +54,6 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Federation:
             config.write("regression_weight = 0.4\n")
     run_all(federation.members())
     return federation
-
-
-@pytest.fixture(scope="module")
-def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Structures of the partners' kind, and some that cannot be used."""
-    return write_structures(tmp_path_factory.mktemp("new") / "new.csv", 40, 5, "bad,C1CC", ",CCO", "empty,")
 
 
 def prepared_of(federation: Federation, name: str) -> Prepared:
