@@ -24,6 +24,7 @@ from partners.network.server_state import ServerState, initial_server_state
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
 from partners.settings import ServerOptimiser
+from partners.training_data.task_keys import TaskKeys
 
 _CHANGE, _RESIDUAL = "change", "residual"
 
@@ -60,6 +61,7 @@ class RoundStart:
     )  # heads, optimiser, columns of its own; None before the first training; shared head rows as in vector
     residual: NDArray[np.float32] | None  # (n_params,) left by rounding and clipping, added to the next update
     under: Provenance  # of the sum that made it
+    tasks: TaskKeys | None = None  # of the heads, in the order of their rows; None: not known
 
     def model(self, columns: InputColumns) -> tuple[NDArray[np.float32], PartnerState]:
         """Whole trunk (layout.trunk.n_params,) and heads of a partner that has trained, to predict with.
@@ -78,7 +80,9 @@ class RoundStart:
     def write(self, path: Path) -> None:
         """Write the checkpoint atomically, and the folder if it is missing."""
         vectors = {} if self.residual is None else {_RESIDUAL: self.residual}
-        facts = {"bounds": self.bounds.tolist(), "under": asdict(self.under)}
+        facts: dict[str, Any] = {"bounds": self.bounds.tolist(), "under": asdict(self.under)}
+        if self.tasks is not None:
+            facts["tasks"] = asdict(self.tasks)
         _save(path, Checkpoint(self.vector, self.private, self.server, facts=facts, vectors=vectors))
 
     @classmethod
@@ -99,6 +103,7 @@ class RoundStart:
             private=checkpoint.partner,
             residual=checkpoint.vectors.get(_RESIDUAL),
             under=_provenance(checkpoint.facts, path),
+            tasks=_tasks(checkpoint.facts, path),
         )
 
 
@@ -155,6 +160,11 @@ class StoredStart:
     def under(self) -> Provenance | None:
         """RoundStart.under, read without the arrays; None for the first start."""
         return _provenance(read_facts(self.path), self.path) if self.path.exists() else None
+
+    @property
+    def tasks(self) -> TaskKeys | None:
+        """RoundStart.tasks, read without the arrays."""
+        return _tasks(read_facts(self.path), self.path) if self.path.exists() else None
 
     @property
     def n_params(self) -> int:
@@ -234,6 +244,18 @@ def _provenance(facts: Mapping[str, Any], path: Path) -> Provenance:
         return Provenance(**facts["under"])
     except (KeyError, TypeError):
         raise CheckpointDamaged(f"{path}: is damaged: does not name the plan under which it was made") from None
+
+
+def _tasks(facts: Mapping[str, Any], path: Path) -> TaskKeys | None:
+    keys = facts.get("tasks")
+    try:
+        return (
+            None
+            if keys is None
+            else TaskKeys(*(tuple(map(str, keys[kind])) for kind in ("classification", "regression")))
+        )
+    except (KeyError, TypeError):
+        raise CheckpointDamaged(f"{path}: is damaged: does not name the tasks of its heads") from None
 
 
 def _save(path: Path, checkpoint: Checkpoint) -> None:

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.prepared import Prepared
+from partners.errors import CheckpointMismatch
 from partners.models.take_home import FittedModels, TrunkAndHeads, compare_models, fit_models
 from partners.network.input_columns import NO_COLUMNS
 from partners.training.baseline import Baseline, Budget, train_baseline
@@ -15,6 +17,7 @@ from partners.training.partner_data import PartnerData
 from partners.training_data.column_flags import ColumnFlags, column_flags, compounds_by_column
 from partners.training_data.dataset_facts import dataset_facts
 from partners.training_data.prepared_data import training_set
+from partners.training_data.task_keys import task_keys
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
@@ -35,7 +38,7 @@ from pipeline.protocol.partner_rounds import PartnerRounds
 from pipeline.protocol.privacy_budget import PrivacyBudget, check_continuity
 from pipeline.protocol.revision import check_place, check_preparation, check_releases, check_vector
 from pipeline.report.full_report import full_report
-from pipeline.report.report import report_file, write_report
+from pipeline.report.report import is_of_plan, report_file, write_report
 from pipeline.runs.last_trunk import confirm_trunk
 from pipeline.runs.preparation import (
     expect_fixed_thresholds,
@@ -163,6 +166,7 @@ class PartnerRun:
             held=held,
             validate_every=config.tracking.validate_every,
             chance=(self._mailbox.keys.chance(plan.federation.id),) if config.training.keyed_chance else (),
+            tasks=task_keys(self._matrices, config.training),
         )
         self._budget = PrivacyBudget.of(plan, self.home, own)
         if self._budget:
@@ -200,7 +204,7 @@ class PartnerRun:
 
         Raises Diverged if a partner has signed another last trunk.
         """
-        if not report_file(self.home).exists():
+        if not is_of_plan(self.home, self._mailbox.plan.digest):
             self._write_report(rounds)
         mailbox = self._mailbox
         if missing := confirm_trunk(self.home, mailbox.plan, mailbox.exchange):
@@ -274,6 +278,21 @@ class PartnerRun:
             )
 
     def _local_only(self, own: PartnerData) -> Baseline:
+        """The local network over all rounds; after a revision with other tables it is trained from the beginning.
+
+        Raises partners.errors.CheckpointMismatch if there is one of other data or settings, made under this plan.
+        """
+        file = self.home.baseline / "local.safetensors"
+        try:
+            return self._trained_baseline(own, file)
+        except CheckpointMismatch:
+            if not report_file(self.home).exists():
+                raise
+            file.unlink()  # of the plan before, as the report is: with today's tables or settings it would be another
+            self._reporter.report("other tables or settings: the local network is trained again, over all rounds")
+            return self._trained_baseline(own, file)
+
+    def _trained_baseline(self, own: PartnerData, file: Path) -> Baseline:
         plan, layout = (
             self._mailbox.plan,
             self._mailbox.plan.layout_with(own.counts.n_places),
@@ -288,7 +307,7 @@ class PartnerRun:
                 plan.trunk,
                 own.training,
                 Budget(n_rounds=plan.rounds.n_rounds, n_steps=plan.rounds.local_steps, chance=own.chance),
-                self.home.baseline / "local.safetensors",
+                file,
                 first_state=own.first_state(layout, first, own.seed(1)) if layout.n_rows else None,
                 progress=progress,
             )
