@@ -46,6 +46,18 @@ class FirstRound:
     server: ServerOptimiser
     bounds: NDArray[np.float64]  # (n_tensors,) largest change a parameter of the tensor may have
     columns: NDArray[np.int64] | None = None  # (layout.n_columns,) input columns in the vector; None: all
+    start: "TrunkFile | None" = None  # the whole first trunk; None: drawn from the seed
+
+    def vector(self) -> NDArray[np.float32]:
+        """RoundStart.vector of the first round."""
+        return initial_trunk(self.layout, self.seed, self.columns, self._started())
+
+    def pieces(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Positions and values of the same vector, in order, one piece at a time."""
+        return initial_pieces(self.layout, self.seed, self.columns, self._started())
+
+    def _started(self) -> NDArray[np.float32] | None:
+        return self.start.read() if self.start else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,13 +133,13 @@ class StoredStart:
     def vector(self) -> NDArray[np.float32]:
         """RoundStart.vector."""
         if not self.path.exists():
-            return initial_trunk(self.first.layout, self.first.seed, self.first.columns)
+            return self.first.vector()
         return self._read("trunk").need_trunk(self.path)
 
     def pieces(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Slices and values of the vector, in order, one piece at a time."""
         if not self.path.exists():
-            return initial_pieces(self.first.layout, self.first.seed, self.first.columns)
+            return self.first.pieces()
         return trunk_pieces(self.path)
 
     def private(self) -> PartnerState | None:

@@ -185,9 +185,9 @@ def _is_finished(member: TrackedMember) -> bool:
     if continues and plan == continues.plan:
         return False
     if plan != expected:
-        error = OutOfStep(f"{file}: the federation ended under plan {plan[:12]}..., expected {expected[:12]}...")
-        error.add_note("go on under a revision that continues that plan: `hocket init revision` writes it")
-        raise error
+        elsewhere = OutOfStep(f"{file}: the federation ended under plan {plan[:12]}..., expected {expected[:12]}...")
+        elsewhere.add_note("go on under a revision that continues that plan: `hocket init revision` writes it")
+        raise elsewhere
     return True
 
 

@@ -24,7 +24,9 @@ from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import open_exchange
 from pipeline.home.canaries import left_out_of, obtain_canaries
 from pipeline.home.catalogue_counts import held_rows, known_holders, opposite_tasks
+from pipeline.home.first_trunk import expect_start, first_vector, keep_start
 from pipeline.home.own_columns import input_columns, obtain_flags
+from pipeline.home.own_rows import flagged_rows, obtain_rows
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.trunk_history import TrunkHistory
@@ -96,6 +98,7 @@ class PartnerRun:
             self._expect_usable_tables()
             self._reporter.step = "enrolment"
             self._enrolment = enrol(self._mailbox, seal_parameters(self._mailbox.plan.seal))
+            keep_start(self._config.plan_file, self._mailbox.plan, self.home, self._enrolment.group.structure_seed)
             self._reporter.report("enrolled: received the group secret and a pairing of every partner")
         elif self._own is None:
             self._reporter.step = "preparation"
@@ -111,7 +114,9 @@ class PartnerRun:
         plan = self._mailbox.plan
         holders = known_holders(plan, self.home)
         if holders is not None:
-            self._own = replace(own, counts=holders.rows, columns=input_columns(plan, self.home, holders))
+            held = flagged_rows(plan, self.home, own.held)
+            columns = input_columns(plan, self.home, holders)
+            self._own = replace(own, held=held, counts=holders.rows, columns=columns)
             history = TrunkHistory(self.home, plan.rounds.n_rounds, self._config.audit.history_gb)
             self._rounds = PartnerRounds(
                 self._mailbox, enrolment, self._own, self._reporter, self._clock, history, self._budget
@@ -119,7 +124,12 @@ class PartnerRun:
             return
         if self._counting_round is None:
             self._counting_round = CountingRound(
-                self._mailbox, enrolment, own.held, self._flagged(own), own.preparation_digest, self._reporter
+                self._mailbox,
+                enrolment,
+                obtain_rows(plan, self.home, own.held) if plan.catalogue.tasks else (),
+                self._flagged(own),
+                own.preparation_digest,
+                self._reporter,
             )
         self._counting_round.advance()
 
@@ -146,6 +156,7 @@ class PartnerRun:
         is_enrolled = self._mailbox.has(MessageName("pairing", 0, 0, self._mailbox.me))
         expect = expect_fixed_thresholds if is_enrolled else expect_usable_tables
         expect(self._config, self._mailbox.plan)
+        expect_start(self._config.plan_file, self._mailbox.plan, self.home)
         self._tables_usable = True
 
     def _prepare(self, enrolment: Enrolment) -> PartnerData:
@@ -297,7 +308,7 @@ class PartnerRun:
             self._mailbox.plan,
             self._mailbox.plan.layout_with(own.counts.n_places),
         )  # all columns are its own
-        first = plan.first_vector(layout)
+        first = first_vector(plan, self.home, layout)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
         with self._reporter.progress("training the local network") as progress:
             return train_baseline(

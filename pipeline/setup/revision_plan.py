@@ -12,6 +12,8 @@ from pipeline.plan.toml_schema import read_toml
 from pipeline.setup.init_files import path_from, plan_text
 from secure.keys.keys import Card
 
+_FILES = ("catalogue.file", "trunk.start")  # relative to the plan's folder
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
@@ -53,8 +55,9 @@ def revised(plan_file: Path, changes: Changes, output: Path) -> Revision:
     asked["federation.custodian"] = _custodian(before, changes, partners)
     fitting = _fitting(values, len(partners), changes.min_partners)
     counted = _counted(before, int(str(asked["continues.round"])), partners)
-    if values.get("catalogue.file"):
-        fitting["catalogue.file"] = path_from(output.parent, str(plan_file.parent / str(values["catalogue.file"])))
+    for key in _FILES:
+        if values.get(key):
+            fitting[key] = path_from(output.parent, str(plan_file.parent / str(values[key])))
     text = plan_text(cards, values | fitting | asked | counted)
     return Revision(text, tuple(_notes(values, fitting, counted)))
 
@@ -132,7 +135,7 @@ def _counted(before: Plan, first_round: int, partners: Sequence[str]) -> dict[st
 
 
 def _notes(values: Mapping[str, object], fitting: Mapping[str, object], counted: Mapping[str, object]) -> list[str]:
-    changed = {key: value for key, value in fitting.items() if key != "catalogue.file" and values[key] != value}
+    changed = {key: value for key, value in fitting.items() if key not in _FILES and values[key] != value}
     notes = [f"{key} is now {value}, it was {values[key]}" for key, value in changed.items() if key not in counted]
     if counted:
         notes.append(

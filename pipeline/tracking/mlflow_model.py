@@ -59,7 +59,7 @@ class PackedModel:
     folder: Path
     model_id: str
     name: str  # in the registry
-    tags: Mapping[str, str]
+    tags: dict[str, str]
     client: "MlflowClient"
 
     def uploads(self) -> list[Upload]:

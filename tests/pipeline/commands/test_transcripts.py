@@ -441,6 +441,17 @@ def test_export_sparsechem(golden: Golden, done: Federation, enrolled: Federatio
         run("hocket export sparsechem before/P01/partner.toml other.pt", "before the first round")
 
 
+def test_export_trunk(golden: Golden, done: Federation):
+    """A finished partner's; a file that is there already; an aggregator has none."""
+    with golden.session(done.folder) as run:
+        run("hocket export trunk --help")
+        run("hocket export trunk P01/partner.toml trunk.safetensors")
+        run("hocket export trunk P01/partner.toml trunk.safetensors", "a file is never replaced")
+        run("hocket export trunk agg/aggregator.toml other.safetensors")
+        shutil.rmtree("P02/home/rounds")
+        run("hocket export trunk P02/partner.toml other.safetensors", "as before the first sum")
+
+
 def test_check_matrices(golden: Golden, tmp_path: Path, enrolled: Federation):
     """Matrices that fit each other, and some that do not."""
     rng = np.random.default_rng(0)

@@ -1,6 +1,5 @@
 """A finished federation goes on under a revision: from its trunk, server state and heads, also with other tables."""
 
-
 import numpy as np
 import pytest
 
