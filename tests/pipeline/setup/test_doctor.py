@@ -429,4 +429,3 @@ def test_the_smallest_epsilon_in_reach_is_in_reach(fresh: Federation):
     assert f"at least {smallest:g}:" in refusal.text
     assert "batch_size" in refusal.advice
     assert refusal.code == ExitCode.CONFIGURATION
-
