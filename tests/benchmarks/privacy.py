@@ -22,6 +22,7 @@ noise N   : dropout off, differential privacy with this noise multiplier; every 
             imitated: the accounting has their number of compounds, the trunk learns no more than the copied compounds
             tell. A copy is no secret beside 63 others, so nothing is attacked
 usage: privacy.py [--data demo3 dev_p5 ...] [--only PROTECTION ...] [--shared FOLDER] [--work FOLDER]
+       privacy.py --epsilon [--sizes N ...] [--batch B] [--rounds R] [--steps S]    # by number of compounds; no data
 """
 
 import argparse
@@ -52,7 +53,7 @@ from partners.audit.trunk_steps import Candidates
 from partners.network.inference import predict_hidden
 from partners.network.trunk import initial_trunk, trunk_layout
 from partners.privacy.accounting import epsilon_of
-from partners.privacy.steps import NoisedSteps
+from partners.privacy.steps import NoisedSteps, sampling_share
 from partners.settings import NoiseSettings, ServerOptimiser, Training, TrunkSettings
 from partners.training.training import sampling_share_of
 from partners.training_data.training_set import TrainingSet
@@ -66,7 +67,9 @@ from tests.benchmarks.gain.runs import CountedColumns
 from tests.benchmarks.gain.scores import FOLDS, Scores, Watch
 from tests.support.clear_rounds import Agreed, Member
 
+FEWEST_LABELS = 10  # actives, and inactives, of a task whose gain counts
 DELTA, LEAST_ACCOUNTED = 1e-5, 0.4  # noise below which epsilon is above 100 and takes minutes to compute
+SMALL_DELTA = 1e-6
 RATE, TRUNK_SEED = 2.0, 1000
 
 
@@ -329,6 +332,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--canaries", type=int, default=400, help="of each partner, half of which are left out")
     parser.add_argument("--fold", choices=tuple(FOLDS), default="validation")
     parser.add_argument("--work", type=Path, help="folder that keeps prepared tables")
+    parser.add_argument("--epsilon", action="store_true", help="print epsilon by size alone, at delta 1e-6")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000, 1_000_000], help="of partners")
     asked = parser.parse_args()
     if UNTRAINED.name in asked.only and asked.models != "processes":
         parser.error(f"--only {UNTRAINED.name}: needs --models processes, as an untrained network has no heads")
@@ -347,7 +352,7 @@ def table_of(data: str, federation: Federation, asked: argparse.Namespace, conso
         if protection.name not in asked.only:
             continue
         scores, told, epsilons = federation.run(protection)
-        found = gain([scores], [local], federation.partners, asked.fold, "average_precision", 10)
+        found = gain([scores], [local], federation.partners, asked.fold, "average_precision", FEWEST_LABELS)
         cells = [
             f"{found.gain:+.4f} [{found.interval[0]:.3f}, {found.interval[1]:.3f}]",
             " ".join(f"{epsilon:.1f}" for epsilon in epsilons.values()) or "none",
@@ -399,9 +404,25 @@ def _rate(rate: Rate) -> str:
     return f"{at} {rate.true_positive_rate:.1%} [{rate.interval[0]:.1%}, {rate.interval[1]:.1%}]"
 
 
+def epsilon_table(asked: argparse.Namespace) -> Table:
+    """Epsilon of partners of several sizes, by the accounting alone."""
+    n_steps = asked.rounds * asked.steps
+    title = f"epsilon at delta {SMALL_DELTA:g}, {n_steps:,} steps, batches of {asked.batch:,}"
+    noises = [one.noise for one in PROTECTIONS if one.name in DEFAULTS and one.noise]
+    table = Table("training compounds", *(f"noise {noise:g}" for noise in noises), title=title)
+    for size in asked.sizes:
+        share = sampling_share(size, asked.batch)
+        epsilons = [epsilon_of([NoisedSteps(n_steps, share, noise)], SMALL_DELTA) for noise in noises]
+        table.add_row(f"{size:,}", *(f"{epsilon:.2f}" for epsilon in epsilons))
+    return table
+
+
 def main() -> None:
     """Print a table for each data set."""
     asked, console = arguments(), Console(width=200)
+    if asked.epsilon:
+        console.print(epsilon_table(asked))
+        return
     shared = asked.shared or Path(os.environ.get("HOCKET_SHARED", "../shared")) / "data"
     with tempfile.TemporaryDirectory() as temporary:
         work = asked.work or Path(temporary)
