@@ -114,6 +114,7 @@ def test_why_its_rmia_finds_less(golden: Golden):
     assert stats.spearmanr(own_way, theirs).statistic > 0.99
     as_published = membership_rates(_rmia_as_there(golden, as_published=True), golden.is_member)
     assert ours.auc_interval[0] < as_published.auc < ours.auc_interval[1]
+    assert as_published.at[1].true_positive_rate == pytest.approx(ours.at[1].true_positive_rate, abs=0.01)
 
 
 def _rmia_as_there(golden: Golden, *, as_published: bool) -> Floats:
