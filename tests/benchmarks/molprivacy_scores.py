@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-if find_spec("leakpro") is None or len(sys.argv) < 2:  # noqa: PLR2004 -- the script and the file
-    print("skipped: needs molprivacy, and the name of a file to write")
+if find_spec("leakpro") is None or len(sys.argv) < 2:
+    sys.stdout.write("skipped: needs molprivacy, and the name of a file to write\n")
     sys.exit()
 
 import lightning
