@@ -3,11 +3,12 @@
 All partners of a data set are audited at once: each leaves a random half of its canaries out of the training, and the
 rounds' own code is run (sealing replaced by its exact integer arithmetic). Attacked is the last trunk, as any member
 has it, by one who knows a compound's labels: RMIA with shadow models, trained without protection on random halves of
-all compounds of the partner. First all compounds are judged, of which those not trained on have other scaffolds
-(held-out folds), then the canaries, which differ in nothing but chance, with the lower bound of epsilon that this
-proves. Gains are those of take-home models over the strongest local ones, which have the same compounds, on the
-validation fold; intervals over targets. `--fold test` is for the last word. With `--models processes` both have
-Gaussian processes alone, on the trunk and without it, which takes a fortieth of the time.
+all compounds of the partner; `--adaptive`: with the protection's dropout, decay and number of steps, as an attacker
+would who knows them. First all compounds are judged, of which those not trained on have other scaffolds (held-out
+folds), then the canaries, which differ in nothing but chance, with the lower bound of epsilon that this proves. Gains
+are those of take-home models over the strongest local ones, which have the same compounds, on the validation fold;
+intervals over targets. `--fold test` is for the last word. With `--models processes` both have Gaussian processes
+alone, on the trunk and without it, which takes a fortieth of the time.
 
 untrained : the first trunk, which has seen no compound: what random features do for a Gaussian process. Only with
             `--models processes`
@@ -48,7 +49,7 @@ from partners.audit.attacks import rmia
 from partners.audit.canaries import canary_rows, draw_canaries, left_out_rows
 from partners.audit.rates import EpsilonBound, Rate, Rates, epsilon_bound, membership_rates
 from partners.audit.reconstruction import Reconstruction, reconstruct
-from partners.audit.shadows import ShadowTask, joined
+from partners.audit.shadows import Shadow, ShadowTask, joined
 from partners.audit.trunk_steps import Candidates
 from partners.network.inference import predict_hidden
 from partners.network.trunk import initial_trunk, trunk_layout
@@ -97,7 +98,7 @@ PROTECTIONS = (
     Protection("short", share_of_steps=1 / 5),
     *(Protection(f"decay {decay:g}", weight_decay=decay) for decay in (1e-4, 1e-3)),
     Protection("columns", columns=CountedColumns()),
-    *(Protection(f"noise {noise:g}", dropout=0.0, noise=noise) for noise in (0.1, 0.2, 0.5, 1.0, 2.0)),
+    *(Protection(f"noise {noise:g}", dropout=0.0, noise=noise) for noise in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)),
     *(Protection(f"64 x noise {noise:g}", dropout=0.0, noise=noise, copies=64, batches=8) for noise in (0.5, 1.0, 2.0)),
 )
 
@@ -127,6 +128,7 @@ class Audited:
         self.data = _without(self.whole, left_out_rows(self.whole.x, self._canaries))
         self.partner = _with_set(partner, left_out_rows(self.whole.x, self._canaries))
         self._copied: dict[int, TrainingSet] = {}
+        self._of_task: dict[tuple[object, ...], list[Shadow]] = {}
 
     def copied(self, n_copies: int) -> TrainingSet:
         """What is trained on, with each compound so many times."""
@@ -151,16 +153,17 @@ class Audited:
             n_steps=asked.rounds * asked.steps,
         )
 
-    @cached_property
-    def _trained(self) -> list:  # type: ignore[type-arg]
-        return [self.shadows.train(number) for number in range(self._asked.shadows)]
+    def _trained(self, task: ShadowTask) -> list[Shadow]:
+        key = (task.training.weight_decay, task.trunk_settings.dropout, task.n_steps)
+        if key not in self._of_task:
+            self._of_task[key] = [task.train(number) for number in range(self._asked.shadows)]
+        return self._of_task[key]
 
-    def told(self, trunk: NDArray[np.float32]) -> Told:
-        """Attack the last trunk, as the others have it."""
-        task = self.shadows
+    def told(self, trunk: NDArray[np.float32], task: ShadowTask) -> Told:
+        """Attack the last trunk, as the others have it; task: of the shadow models."""
         is_member = np.isin(task.rows, self.data.training_rows)
         fit = task.fit_of_trunk(trunk)
-        scores = rmia(fit.likelihood, joined(self._trained, "trunk"))
+        scores = rmia(fit.likelihood, joined(self._trained(task), "trunk"))
         rows, inside = canary_rows(self.whole, self._canaries)
         of_canaries = scores[np.searchsorted(task.rows, rows)]
         return Told(
@@ -218,8 +221,24 @@ class Federation:
         """Scores of take-home models, what the trunk tells of each partner, and each partner's epsilon."""
         scores, trunks = self._untrained() if protection == UNTRAINED else self._scores(protection, "take-home")
         audited = self._audited if protection.copies == 1 else {}
-        told = {name: one.told(trunks[name]) for name, one in audited.items()}
+        told = {
+            name: one.told(trunks[name], self._shadow_task(one, protection))
+            for name, one in audited.items()
+            if name in (self._asked.attacked or audited)
+        }
         return scores, told, dict(self._epsilons(protection))
+
+    def _shadow_task(self, one: Audited, protection: Protection) -> ShadowTask:
+        """How shadow models are trained: as without protection, or as with it, but for noise."""
+        task = one.shadows
+        if not self._asked.adaptive:
+            return task
+        return replace(
+            task,
+            trunk_settings=replace(task.trunk_settings, dropout=protection.dropout),
+            training=replace(task.training, weight_decay=protection.weight_decay),
+            n_steps=self._rounds(protection) * self._steps(protection),
+        )
 
     def _untrained(self) -> tuple[Scores, dict[str, NDArray[np.float32]]]:
         agreed = self._agreed(UNTRAINED)
@@ -329,6 +348,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=500)
     parser.add_argument("--clip", type=float, default=1.0, help="longest gradient of one compound, with noise")
     parser.add_argument("--shadows", type=int, default=8)
+    parser.add_argument("--adaptive", action="store_true", help="train shadow models as protected too, but for noise")
+    parser.add_argument("--attacked", nargs="+", metavar="P01", help="partners whose compounds are judged; all")
     parser.add_argument("--canaries", type=int, default=400, help="of each partner, half of which are left out")
     parser.add_argument("--fold", choices=tuple(FOLDS), default="validation")
     parser.add_argument("--work", type=Path, help="folder that keeps prepared tables")
