@@ -130,7 +130,7 @@ def settings(asked: argparse.Namespace, arm: str) -> Iterator[list[Setting]]:
 def _target_settings(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for steps, penalty, use in product(asked.target_steps, asked.target_penalty, asked.target_use):
         ridges = RidgeSettings(penalty=penalty, n_steps=steps)
-        for weight in asked.target_weight if use == "mean" else [0.0]:
+        for weight in asked.target_weight if use.endswith("mean") else [0.0]:
             yield {"ridges": ridges, "use": use, "target_weight": weight, "target_holders": asked.min_holders}
 
 

@@ -151,6 +151,9 @@ def _target_models(setting: Setting, partners: Mapping[str, Partner], folder: Pa
     if setting.ridges is None or setting.use is None:
         raise ValueError("target models without their settings")
     plain = replace(setting, arm="take-home", use=None, ridges=None, target_weight=0.0, target_holders=0)
+    if setting.use == "local mean":
+        plain = replace(plain, arm="strongest", method=None, seal_bits=None, server_rate=None, weights=None)
+        plain = replace(plain, catalogue=None, min_holders=None, regression_rows=False)
     take_home = obtain(plain, partners, folder, predictions=True)
     least = setting.target_holders
     facts = {"data": setting.data, "bits": setting.bits, "min_holders": least, "ridges": asdict(setting.ridges)}

@@ -1,8 +1,9 @@
 """Arms with target models: one ridge for each target that enough partners measure, over the compounds of all of them.
 
 The sums are those of sealed rounds in exact fixed point, without seals. Which targets are common is taken from the
-truth, as if all were declared. A ridge's prediction stands *alone*, as *mean* with the take-home model's, or as *prior*
-mean of a partner's own Gaussian process, which is fitted to what the ridge leaves of its training values.
+truth, as if all were declared. A ridge's prediction stands *alone*, as *mean* with the take-home model's, as *prior*
+mean of a partner's own Gaussian process, which is fitted to what the ridge leaves of its training values, or as *local
+mean* with the strongest local model's, without any trunk.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from tests.benchmarks.gain.scores import FOLDS, LOGITS, VALUES, Scores
 from tests.support.clear_targets import clear_ridges
 
 HASHES = MinHashes(n_hashes=1024, n_buckets=32, seed=7)
-USES = ("alone", "mean", "prior")
+USES = ("alone", "mean", "prior", "local mean")
 Floats = NDArray[np.float64]
 
 
@@ -128,6 +129,7 @@ def with_target_models(
 ) -> Scores:
     """Scores with the ridges' predictions, where there are any; elsewhere those of the take-home models.
 
+    take_home : for "local mean" the scores of the strongest local models
     use : one of USES; weight : of the ridge in the mean
     """
     kind = "prior" if use == "prior" else "ridge"
@@ -136,7 +138,7 @@ def with_target_models(
         for fold, number in FOLDS.items():
             where, data = f"{name}/{fold}", partner.training_set
             y, y_regr = (matrix[data.rows_of(number)].tocoo() for matrix in (data.y, data.y_regr))
-            share = weight if use == "mean" else 1.0
+            share = weight if use.endswith("mean") else 1.0
             logits = _mixed(
                 _standard(take_home.tasks[f"{where}/{LOGITS}"], y.col),
                 _standard(ridges.tasks[f"{where}/{kind} {LOGITS}"], y.col),
