@@ -77,6 +77,7 @@ FLOORS = {
     "partners": [
         {"new_assays", "audit"},
         {"models"},
+        {"target_models"},
         {"assay_models"},
         {"training"},
         {"files", "privacy"},
