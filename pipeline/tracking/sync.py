@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, read_records
-from pipeline.runtime.redact import without_notify, without_password
+from pipeline.runtime.redact import without_commands, without_password
 from pipeline.tracking import descriptions as words
 from pipeline.tracking.mlflow_model import pack_final_model
 from pipeline.tracking.parameters import constants, is_charted, log_params, settings
@@ -142,7 +142,7 @@ def _log_settings(member: TrackedMember, client: "MlflowClient", run: "Run", *, 
     catalogue = member.plan.catalogue.path(member.config.plan_file)
     for file in (member.config.plan_file, *([catalogue] if catalogue else [])):
         client.log_artifact(run_id, str(file), folder)
-    configuration = without_password(without_notify(member.config_file.read_text("utf-8-sig")))
+    configuration = without_password(without_commands(member.config_file.read_text("utf-8-sig")))
     client.log_text(run_id, configuration, f"{folder}/{member.config_file.name}")
     params = settings(member)
     if not first:
