@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.audit.provenance import check_files
 from pipeline.errors import ConfigError
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
@@ -17,10 +18,11 @@ from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import UnknownFile
 from secure.files import open_plain, read_plain
 from secure.inspect import inspect_file
+from secure.messages.provenance import MAX_BYTES, PROVENANCE_FILE, parse_provenance
 
 # pages and figures: description, text near the beginning, last bytes
 _PICTURES = {
-    ".html": ("page of a report", b'name="generator" content="hocket', b"</html>"),
+    ".html": ("page of a report or an audit", b'name="generator" content="hocket', b"</html>"),
     ".svg": ("figure of a report", b"hocket", b"</svg>\n"),
     ".png": ("figure of a report", b"hocket", b"IEND\xaeB`\x82"),
 }
@@ -93,7 +95,15 @@ def describe_file(path: Path) -> dict[str, Any]:
         for line in getattr(error, "__notes__", ()):
             refused.add_note(line)
         raise refused from error
-    return facts
+    return facts | _model_beside(path)
+
+
+def _model_beside(path: Path) -> dict[str, Any]:
+    """Whether the model beside a provenance is the one that it lists; raises WrongProvenance if it is not."""
+    if path.name != PROVENANCE_FILE or not path.with_name("model.json").exists():
+        return {}
+    check_files(path.parent, parse_provenance(read_plain(path, MAX_BYTES), str(path)))
+    return {"files": "the model beside it is the one that is listed"}
 
 
 def _picture(path: Path) -> dict[str, Any]:

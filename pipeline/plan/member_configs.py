@@ -16,7 +16,6 @@ from partners.settings import Training
 from pipeline.plan.passphrase import passphrase_from, read_passphrase
 from pipeline.plan.toml_schema import Schema, read_table, read_toml
 
-
 _SCHEDULER = re.compile(r"(tcp|tls)://[^\s/@]+:[0-9]{1,5}|local:[1-9][0-9]{0,2}")
 
 
@@ -64,6 +63,7 @@ class Tables(Schema):
     sent to anyone.
     """
 
+    date_column: str = Field(default="", description=_READING["date_column"])
     columns: dict[str, str | tuple[str, ...]] = Field(default={}, description=_READING["columns"])
 
     scheduler: str = ""
@@ -99,7 +99,13 @@ class Tables(Schema):
     def own(self) -> OwnTables:
         """How these tables are read."""
         names = {column: (found,) if isinstance(found, str) else found for column, found in self.columns.items()}
-        return OwnTables(columns=names, unit=self.unit, accept=frozenset(self.accept), most_rejected=self.most_rejected)
+        return OwnTables(
+            columns=names,
+            unit=self.unit,
+            accept=frozenset(self.accept),
+            most_rejected=self.most_rejected,
+            date_column=self.date_column,
+        )
 
 
 class Tracking(Schema):

@@ -48,9 +48,9 @@ def passphrase_from(command: Sequence[str], folder: Path, timeout_s: float) -> s
     except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
         raise ConfigError(f"{name} cannot be started: {getattr(error, 'strerror', None) or error}") from None
     if done.returncode:
-        error = ConfigError(f"{name} ended with {done.returncode}, expected 0")
-        error.add_note("run it by hand: what it writes is not shown here, as it may hold the passphrase")
-        raise error
+        refused = ConfigError(f"{name} ended with {done.returncode}, expected 0")
+        refused.add_note("run it by hand: what it writes is not shown here, as it may hold the passphrase")
+        raise refused
     return _first_line(done.stdout, f"{name}: its output")
 
 

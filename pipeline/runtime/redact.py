@@ -1,4 +1,4 @@
-"""Remove secrets from texts before they are shown: logins and signed queries of URLs, commands, addresses of notices."""
+"""Remove secrets from texts before they are shown: logins and queries of URLs, commands, addresses of notices."""
 
 import json
 import re
@@ -61,5 +61,7 @@ def _blanked(header: str, statement: str) -> str:
         if settings.keys() & blank.keys():
             blanked = settings | {key: value for key, value in blank.items() if key in settings}
             prefix = "" if header else f"{table}."
-            return "".join(f"{prefix}{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in blanked.items())
+            return "".join(
+                f"{prefix}{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in blanked.items()
+            )
     return statement

@@ -13,7 +13,7 @@ from pipeline.setup.keys import change_passphrase
 from tests.support.cli_runner import hocket
 from tests.support.federation import Federation
 
-SECRET = "correct horse"
+WORDS = "correct horse"
 
 
 def python(code: str) -> list[str]:
@@ -26,7 +26,7 @@ def refusal(command: list[str], folder: Path, timeout_s: float = 60.0) -> str:
     with pytest.raises(ConfigError) as caught:
         passphrase_from(command, folder, timeout_s)
     text = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
-    assert SECRET not in text
+    assert WORDS not in text
     assert "--token" not in text
     assert caught.value.__cause__ is None
     return text
@@ -34,8 +34,8 @@ def refusal(command: list[str], folder: Path, timeout_s: float = 60.0) -> str:
 
 def test_the_first_line_is_the_passphrase(tmp_path: Path):
     """The rest of the output and everything on standard error are dropped; no shell reads the arguments."""
-    code = f"import sys; print({SECRET!r}); print('below'); print('noise', file=sys.stderr)"
-    assert passphrase_from([*python(code), "$(hostname)"], tmp_path, 60.0) == SECRET
+    code = f"import sys; print({WORDS!r}); print('below'); print('noise', file=sys.stderr)"
+    assert passphrase_from([*python(code), "$(hostname)"], tmp_path, 60.0) == WORDS
     assert passphrase_from([*python("import sys; print(sys.argv[1])"), "$HOME;"], tmp_path, 60.0) == "$HOME;"
     assert passphrase_from(python("import os; print(os.getcwd())"), tmp_path, 60.0) == str(tmp_path.resolve())
 
@@ -43,10 +43,10 @@ def test_the_first_line_is_the_passphrase(tmp_path: Path):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (f"print({SECRET!r}); raise SystemExit(3)", "ended with 3"),
+        (f"print({WORDS!r}); raise SystemExit(3)", "ended with 3"),
         ("pass", "empty first line"),
         ("print(); print('below')", "empty first line"),
-        (f"import sys; sys.stdout.buffer.write({SECRET!r}.encode() + b'\\xff')", "not UTF-8"),
+        (f"import sys; sys.stdout.buffer.write({WORDS!r}.encode() + b'\\xff')", "not UTF-8"),
     ],
 )
 def test_a_command_that_gives_none_is_refused(tmp_path: Path, code: str, words: str):
@@ -63,14 +63,14 @@ def test_a_command_that_cannot_be_started_is_refused(tmp_path: Path):
 def test_a_command_that_hangs_is_ended(tmp_path: Path):
     """After the set time."""
     waits = "import threading; threading.Event().wait()"
-    assert "within 0.5 s" in refusal(python(f"print({SECRET!r}, flush=True); {waits}"), tmp_path, 0.5)
+    assert "within 0.5 s" in refusal(python(f"print({WORDS!r}, flush=True); {waits}"), tmp_path, 0.5)
 
 
 def test_keys_are_unlocked_by_a_command(fresh: Federation):
     """`doctor` opens the keys with it, a wrong passphrase is exit code 4, and file and command exclude each other."""
     config, folder = fresh.config("P01"), fresh.folder / "P01"
     (folder / "pass").touch(0o600)
-    (folder / "pass").write_text(SECRET)
+    (folder / "pass").write_text(WORDS)
     change_passphrase(fresh.home("P01").folder, None, folder / "pass")
 
     def with_command(code: str) -> None:
@@ -79,7 +79,7 @@ def test_keys_are_unlocked_by_a_command(fresh: Federation):
         config.write_text(f"{before}[keys]\npassphrase_command = {command}\n")
 
     with_command("print(open('pass').read())")
-    assert PartnerConfig.read(config).passphrase() == SECRET
+    assert PartnerConfig.read(config).passphrase() == WORDS
     done = hocket("doctor", config)
     assert "unlocked by the passphrase command" in done.stdout
     with_command("print('another')")
