@@ -45,6 +45,7 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
     "finished.json": ("end of a member's run", {"plan"}),
     "tracked.json": ("end of a member's MLflow run", {"run"}),
     "notified.json": ("notices that a member's run has sent", set()),
+    "tries.json": ("settings that a partner tried, with their scores (private)", {"plan", "trials"}),
     "sent.json": ("files that a member's MLflow run has", {"run", "files", "left"}),
     _RECORD: ("record of a member's step, for MLflow (private)", {"step", "at", "metrics"}),
 }
@@ -57,10 +58,11 @@ _STATES = {
     "local.safetensors": "local-only model of a partner (private)",
     "assay_models.safetensors": "models of a partner's single assays (private)",
     "trunk.safetensors": "trunk at the start of a round, kept for the audit (private)",
+    "trial.safetensors": "network of a partner's trial of settings (private)",
     "shadow.safetensors": "scores of an audit's shadow model (private)",
     "local.best.safetensors": "local-only model of a partner after its best round (private)",
 }
-_KEPT = re.compile(r"(trunk|shadow)-\d+")  # of a round or a shadow model
+_KEPT = re.compile(r"(trunk|shadow|trial)-\d+")  # of a round, a shadow model or a trial of settings
 _ADDED = "assay-"  # beginning of the name of an added assay's file
 _STATES[_ADDED] = "models of an assay that a partner added to its model (private)"
 _SIGNED_OR_SECRET = (".json", ".arrow", ".envelopes", ".key", ".secret", ".seeds")  # another name is no damaged one

@@ -1,4 +1,4 @@
-"""`hocket check-matrices`: check a SparseChem user's data files for training."""
+"""`hocket check-matrices` and `hocket export`: files of SparseChem's, checked and written."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands.options import EXISTING_FILE, echo, examples
+from pipeline.commands.options import ANY_PATH, EXISTING_FILE, echo, examples, member_config
 
 
 @click.command(
@@ -40,3 +40,24 @@ def check_matrices(plan: Path | None, as_json: bool, trust_pickle: bool, **optio
     folds = {name: options.pop(name) for name in ("test_fold", "validation_fold")}
     counts = check(MatrixFiles(**options), plan, trust_pickle=trust_pickle, **folds)
     echo(json.dumps(counts, indent=1) if as_json else "\n".join(f"{k}: {v}" for k, v in counts.items()))
+
+
+@click.group()
+def export() -> None:
+    """Write models for other programs."""
+
+
+@export.command(
+    "sparsechem",
+    short_help="Write the federated model in SparseChem's format.",
+    epilog=examples("hocket export sparsechem partner.toml model.pt"),
+)
+@member_config
+@click.argument("output", type=ANY_PATH)
+@click.option("--json", "settings_file", type=ANY_PATH, help="File for its settings  [default: OUTPUT with .json].")
+def export_sparsechem(config: Path, output: Path, settings_file: Path | None) -> None:
+    """Write the partner's network of the newest round as SparseChem's .pt (OUTPUT) and .json; both stay private."""
+    from pipeline.model.sparsechem import export_sparsechem as export
+
+    facts = export(config, output, settings_file or output.with_suffix(".json"))
+    echo("\n".join(f"{key}: {value}" for key, value in facts.items()))
