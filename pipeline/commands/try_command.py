@@ -45,13 +45,21 @@ def _layers(text: str) -> tuple[int, ...]:
     "--hidden",
     type=_ListOf("units, layers joined by x", _layers),
     default=(),
+    metavar="LIST",
     help="Units to try, 1000x500 for two layers  [default: a quarter, a half and all of the plan's].",
 )
-@click.option("--dropout", type=_ListOf("shares", float), default=(), help="Shares to try  [default: 0.2,0.4,0.6].")
+@click.option(
+    "--dropout",
+    type=_ListOf("shares", float),
+    default=(),
+    metavar="LIST",
+    help="Shares to try  [default: 0.2,0.4,0.6].",
+)
 @click.option(
     "--learning-rate",
     type=_ListOf("numbers", float),
     default=(),
+    metavar="LIST",
     help="Rates to try  [default: a third of the configuration's, that, and thrice that].",
 )
 @click.option(

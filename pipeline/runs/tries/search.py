@@ -69,7 +69,7 @@ def try_settings(config_file: Path, choices: Choices, log: Log | None = None) ->
         data, is_of_group = _data(config, plan, home, reporter)
         n_rounds = rounds_needed(rungs)
         reporter.report(
-            f"{len(candidates)} candidates, at most {n_rounds} rounds of {plan.rounds.local_steps} steps in all, as "
+            f"candidates: {len(candidates)}, at most {n_rounds} rounds of {plan.rounds.local_steps} steps in all, as "
             f"{n_rounds / rungs[-1].n_rounds:.1f} local networks"
         )
         folder = home.tries / _identity(data, plan, config, candidates, rungs)
@@ -105,7 +105,9 @@ def _search(
         n_left = sum(len(trial.history) == len(trials[0].history) for trial in trials)
         if trials[0].best:
             score = trials[0].best.validation_average_precision
-            reporter.report(f"after round {len(trials[0].history)}: {n_left} candidates, the best has AP {score:.4f}")
+            reporter.report(
+                f"after round {len(trials[0].history)}: candidates left: {n_left}, the best has AP {score:.4f}"
+            )
 
     with reporter.progress("trying settings") as progress:
 
@@ -159,4 +161,4 @@ def _expect_possible(candidate: Candidate) -> None:
         TrunkSettings(hidden=candidate.hidden, dropout=candidate.dropout)
         Training(learning_rate=candidate.learning_rate)
     except ValueError as error:
-        raise ConfigError(f"hocket try: {error}") from None
+        raise ConfigError(str(error)) from None
