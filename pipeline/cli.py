@@ -10,13 +10,11 @@ import click
 
 from pipeline.commands import (
     audit,
-    check_matrices,
     completion,
     demo,
     doctor,
     embed,
     engine,
-    export,
     extend,
     init,
     inspect,
@@ -26,7 +24,9 @@ from pipeline.commands import (
     report,
     run,
     servers,
+    sparsechem,
     status,
+    try_command,
     verify,
 )
 from pipeline.commands.options import OWN_PROCESS, choose_log, get_log, report_error
@@ -42,8 +42,9 @@ _SECTIONS: dict[str, tuple[click.Command, ...]] = {  # every command once, under
         key.key,
         init.init,
         prepare.prepare,
-        check_matrices.check_matrices,
+        sparsechem.check_matrices,
         doctor.doctor,
+        try_command.try_command,
         completion.completion,
     ),
     "Run": (run.partner, run.aggregator, engine.engine, status.status, servers.ui, verify.verify, inspect.inspect),
@@ -54,7 +55,7 @@ _SECTIONS: dict[str, tuple[click.Command, ...]] = {  # every command once, under
         servers.serve,
         extend.extend,
         embed.embed,
-        export.export,
+        sparsechem.export,
     ),
 }
 

@@ -50,6 +50,7 @@ ONLY_IN = {
     "click": ("pipeline/cli.py", "pipeline/commands/"),
     "nvflare": ("pipeline/transport/nvflare/",),
     "mlflow": (
+        "pipeline/runs/tries/mlflow_runs.py",
         "pipeline/tracking/sync.py",
         "pipeline/tracking/process.py",
         "pipeline/tracking/local_run.py",
