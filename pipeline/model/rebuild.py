@@ -107,7 +107,7 @@ def _existing(file: Path) -> Path:
 
 
 def finished_matrices(home: Home) -> Prepared:
-    """The prepared matrices that the models of assays were fitted on; the home may hold others beside them."""
+    """The prepared matrices that the models of assays were fitted on; the home may hold others too."""
     folder = home.prepared / str(read_facts(_existing(home.assay_models)).get("prepared"))
     if not folder.is_dir():
         error = ConfigError(f"{folder}: found no such matrices, but the models of assays were fitted on them")

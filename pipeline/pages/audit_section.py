@@ -1,4 +1,4 @@
-"""What the result tells, on the private, the shareable and the consortium's page."""
+"""What the result reveals about compounds, on the private, the shareable and the consortium's page."""
 
 from collections.abc import Iterator, Mapping
 

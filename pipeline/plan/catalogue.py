@@ -1,4 +1,4 @@
-"""The catalogue: tasks whose head rows are shared too, in the plan itself or in a file beside it."""
+"""The catalogue: tasks whose head rows are shared too, in the plan itself or in a separate file."""
 
 import csv
 import gzip

@@ -145,12 +145,12 @@ class Plan(Schema):
     def _check_privacy(self) -> None:
         if self.seal.weights != "equal":
             raise ValueError(
-                f'seal.weights is "{self.seal.weights}", but [privacy] needs "equal": numbers of labels would be told'
+                f'seal.weights is "{self.seal.weights}", but [privacy] needs "equal": it would reveal numbers of labels'
             )
         if self.columns.are_counted:
             raise ValueError(
                 f"columns.min_partners is {self.columns.min_partners}, but [privacy] needs 0: whether a partner "
-                "holds a bit can tell of a single compound, and no noise hides it"
+                "holds a bit can reveal a single compound, and no noise hides it"
             )
         if self.catalogue.tasks or self.catalogue.file:
             raise ValueError(

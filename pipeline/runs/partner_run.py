@@ -127,7 +127,7 @@ class PartnerRun:
             return NO_COLUMNS
 
         def make() -> ColumnFlags:
-            # not of the plan: a revision that counts again must not tell what the first count withheld
+            # not of the plan: a revision that counts again must not reveal what the first count withheld
             n_compounds = compounds_by_column(own.training_set)
             chance = self._mailbox.keys.uniform_numbers(
                 "hocket/withhold/v1", {"federation": plan.federation.id}, n_compounds.size

@@ -17,7 +17,7 @@ _ATTACKS = (
 )
 _ATTACKED = (
     "The attacker is given more than another partner has: structures, labels and settings of this partner. What is "
-    "attacked: the trunk, to which heads are fitted on other compounds than the judged one; trunk and this partner's "
+    "attacked: the trunk, to which heads are fitted on other compounds than the attacked one; trunk and this partner's "
     "heads, which nobody is sent; the steps of the trunk from round to round, which all partners see."
 )
 _OTHERS = (
@@ -78,7 +78,7 @@ def rates_cells(rates: AuditRates) -> list[str]:
 
 
 def sentences(audit: Audit) -> list[str]:
-    """What the exact parts, the canaries and the missing parts say."""
+    """The exact parts, the canaries and the missing parts, as sentences."""
     columns, recovered = audit.columns, audit.reconstruction
     alone = columns.of_one()
     set_one = _of(alone.n_compounds, columns.n_compounds)
