@@ -102,7 +102,7 @@ def describe_file(path: Path) -> dict[str, Any]:
 
 
 def _model_beside(path: Path) -> dict[str, Any]:
-    """Whether the model beside a provenance is the one that it lists; raises WrongProvenance if it is not."""
+    """Whether the model next to a provenance is the one that it lists; raises WrongProvenance if it is not."""
     if path.name != PROVENANCE_FILE or not path.with_name("model.json").exists():
         return {}
     check_files(path.parent, parse_provenance(read_plain(path, MAX_BYTES), str(path)))

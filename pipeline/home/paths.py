@@ -121,7 +121,7 @@ class Home:
 
     @property
     def baseline(self) -> Path:
-        """Folder of the local network."""
+        """Folder of the network without federation."""
         return self.folder / "baseline"
 
     @property

@@ -288,7 +288,7 @@ class Plan(Schema):
 
     @property
     def knows_first_vector(self) -> bool:
-        """Whether the plan alone tells the first vector, but for its number of places.
+        """Whether the plan alone determines the first vector, but for its number of places.
 
         Only partners know which columns are in it, if these are counted, and the order of a file's rows.
         """
