@@ -33,7 +33,7 @@ ModelKind = Literal[
     "forest on the trunk and head",
     "mean on the trunk and head",
 ]
-"""The same, and those that have the federated trunk's hidden layer beside the fingerprint. A network is a trunk's head;
+"""The same, and those that have the federated trunk's hidden layer as input too. A network is a trunk's head;
 "and head": the logit of the task's head, whose row is shared, is averaged in.
 """
 

@@ -69,8 +69,8 @@ class ShadowTask:
             progress=progress,
         )
         trunk = self.first_trunk + trained.trunk_change
-        judged = inside[np.searchsorted(self.pool, self.rows)]
-        return Shadow(judged, self.fit_of_trunk(trunk), self.fit_of_model(trunk, trained.state))
+        is_member = inside[np.searchsorted(self.pool, self.rows)]
+        return Shadow(is_member, self.fit_of_trunk(trunk), self.fit_of_model(trunk, trained.state))
 
     def fit_of_trunk(self, trunk: NDArray[np.float32]) -> Fit:
         """How well heads that are fitted to a trunk on one half fit the other half."""

@@ -30,13 +30,13 @@ class HolderCounts:
 
     @property
     def travelling(self) -> list[int]:
-        """Rows that have a place in the vector, in the order of their places: a revision changes nothing of it."""
+        """Catalogue rows with a place in the vector, in the order of their places; a revision keeps this order."""
         least = self.least if self.least_when_counted is None else self.least_when_counted
         return [row for row, count in enumerate(self.counts) if count >= least]
 
     @property
     def n_places(self) -> int:
-        """Places for rows in the vector; those behind the travelling rows' belong to no row, and never change."""
+        """Number of places for rows in the vector; surplus places at the end belong to no row and never change."""
         return padded_rows(len(self.travelling))
 
     @property

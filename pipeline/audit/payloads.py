@@ -25,7 +25,7 @@ class Payloads:
     """Fetches the payloads of one attempt after another and checks each against its manifest and the plan."""
 
     def __init__(self, plan: Plan, exchange: Exchange, *, n_params: int | None, recompute: bool, workers: int) -> None:
-        """n_params : length of the rounds' vectors, if the transcript tells it; else that of the first file found."""
+        """n_params : length of the rounds' vectors, if the transcript has it; else that of the first file found."""
         self._plan = plan
         self._n_params = n_params
         self._exchange = exchange

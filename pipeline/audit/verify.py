@@ -205,7 +205,7 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Tru
                 )
                 if round_no == 1 and trunk == plan.first_digest(plan.layout_with(len(plan.catalogue.tasks))):
                     error.add_note("it has a place for every row of the catalogue, as in an earlier version of hocket:")
-                    error.add_note("check this exchange with that version; to go on, begin anew")
+                    error.add_note("check this exchange with that version; to go on, start a new federation")
                 raise error
 
     return layout

@@ -19,6 +19,7 @@ from pipeline.home.paths import Home
 from pipeline.report.report import read_report
 from pipeline.report.terminal_table import print_report
 from pipeline.runtime.log import Log
+from pipeline.runtime.templates import filled
 from pipeline.setup.keys import deal, new_keys
 from secure.files import write_atomically
 
@@ -139,14 +140,4 @@ def _write_once(path: Path, text: str) -> None:
 
 
 def _print_next_steps(folder: Path, partner: str) -> None:
-    print(  # noqa: T201 -- a command's result
-        f"\nThe demo's folder: {folder}\n"
-        f"  plan.toml                 the plan, on which all members agree\n"
-        f"  {partner}/partner.toml          a partner's own settings; its keys, state and model are in {partner}/home\n"
-        f"  tables/                   the partners' T0, T1 and T2\n"
-        f"  exchange/                 all that members send each other: signed messages and sealed files\n"
-        f"  hocket inspect {folder}/exchange/round-0001/attempt-01/update.{partner}.arrow\n"
-        f"  hocket verify {folder}/plan.toml {folder}/exchange\n"
-        f"  hocket report {folder}/{partner}/partner.toml\n"
-        f"  hocket ui {folder}/{partner}/partner.toml"
-    )
+    print(filled("pipeline.demo", "next_steps.txt.jinja", folder=folder, partner=partner), end="")  # noqa: T201 -- a command's result

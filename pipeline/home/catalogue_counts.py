@@ -216,6 +216,6 @@ def _read(file: Path) -> Counted:
             f"{file}: found counts without min_partners, expected it: an earlier version counted them"
         )
         earlier.add_note("its vectors had a place for every row of the catalogue, so nothing here can go on from them:")
-        earlier.add_note("begin anew, with a new federation.id, new homes and a new exchange")
+        earlier.add_note("start a new federation, with a new federation.id, new homes and a new exchange")
         raise earlier
     return check_table(table, Counted, str(file))

@@ -121,7 +121,7 @@ class Home:
 
     @property
     def baseline(self) -> Path:
-        """Folder of the local network."""
+        """Folder of the network without federation."""
         return self.folder / "baseline"
 
     @property
@@ -238,6 +238,6 @@ class Home:
 
         Unfinished folders stay: their next writer removes them, and the tracking process may be writing one now.
         """
-        for leftover in self.folder.rglob(f".*{PART}"):
-            if leftover.is_file():
-                leftover.unlink(missing_ok=True)
+        for temporary in self.folder.rglob(f".*{PART}"):
+            if temporary.is_file():
+                temporary.unlink(missing_ok=True)

@@ -145,12 +145,12 @@ class Plan(Schema):
     def _check_privacy(self) -> None:
         if self.seal.weights != "equal":
             raise ValueError(
-                f'seal.weights is "{self.seal.weights}", but [privacy] needs "equal": numbers of labels would be told'
+                f'seal.weights is "{self.seal.weights}", but [privacy] needs "equal": it would reveal numbers of labels'
             )
         if self.columns.are_counted:
             raise ValueError(
                 f"columns.min_partners is {self.columns.min_partners}, but [privacy] needs 0: whether a partner "
-                "holds a bit can tell of a single compound, and no noise hides it"
+                "holds a bit can reveal a single compound, and no noise hides it"
             )
         if self.catalogue.tasks or self.catalogue.file:
             raise ValueError(
@@ -288,7 +288,7 @@ class Plan(Schema):
 
     @property
     def knows_first_vector(self) -> bool:
-        """Whether the plan alone tells the first vector, but for its number of places.
+        """Whether the plan alone determines the first vector, but for its number of places.
 
         Only partners know which columns are in it, if these are counted, and the order of a file's rows.
         """

@@ -57,7 +57,7 @@ _NO_HEADS = "there is nothing to report: this partner was on no roster and has n
 
 
 class PartnerRun:
-    """A partner's run: enrol, prepare, take part in every round, train the local network, report."""
+    """A partner's run: enrol, prepare, take part in every round, train the network without federation, report."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class PartnerRun:
             return NO_COLUMNS
 
         def make() -> ColumnFlags:
-            # not of the plan: a revision that counts again must not tell what the first count withheld
+            # not of the plan: a revision that counts again must not reveal what the first count withheld
             n_compounds = compounds_by_column(own.training_set)
             chance = self._mailbox.keys.uniform_numbers(
                 "hocket/withhold/v1", {"federation": plan.federation.id}, n_compounds.size
@@ -211,7 +211,7 @@ class PartnerRun:
         return training_set(matrices, folds, training, left_out)
 
     def _conclude(self, rounds: PartnerRounds) -> bool:
-        """Train the local network with the same number of steps, then write final model and report.
+        """Train the network without federation with the same number of steps, then write final model and report.
 
         Raises Diverged if a partner has signed another last trunk.
         """
@@ -289,7 +289,7 @@ class PartnerRun:
             )
 
     def _local_only(self, own: PartnerData) -> Baseline:
-        """The local network over all rounds; after a revision with other tables it is trained from the beginning.
+        """The network without federation over all rounds, trained from the beginning if a revision has other tables.
 
         Raises partners.errors.CheckpointMismatch if there is one of other data or settings, made under this plan.
         """
@@ -300,7 +300,7 @@ class PartnerRun:
             if not report_file(self.home).exists():
                 raise
             file.unlink()  # of the plan before, as the report is: with today's tables or settings it would be another
-            self._reporter.report("other tables or settings: the local network is trained again, over all rounds")
+            self._reporter.report("other tables or settings: the network without federation is trained again")
             return self._trained_baseline(own, file)
 
     def _trained_baseline(self, own: PartnerData, file: Path) -> Baseline:
@@ -310,7 +310,7 @@ class PartnerRun:
         )  # all columns are its own
         first = first_vector(plan, self.home, layout)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
-        with self._reporter.progress("training the local network") as progress:
+        with self._reporter.progress("training the network without federation") as progress:
             return train_baseline(
                 own.training_set,
                 first[: layout.trunk.n_params],

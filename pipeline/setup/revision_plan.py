@@ -128,7 +128,7 @@ def _fitting(values: Mapping[str, object], n_partners: int, min_partners: int | 
 
 
 def _counted(before: Plan, first_round: int, partners: Sequence[str]) -> dict[str, object]:
-    """An empty catalogue, and no counted columns, if others would count: two counts tell what one partner holds."""
+    """An empty catalogue, and no counted columns, if others would count: two counts reveal what one partner holds."""
     if first_round > 1 or not before.has_counts or list(partners) == before.partner_names:
         return {}
     return {"catalogue.tasks": [], "catalogue.file": "", "catalogue.sha256": "", "columns.min_partners": 0}

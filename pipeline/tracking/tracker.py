@@ -145,17 +145,17 @@ def read_member(config_file: Path, role: str) -> TrackedMember:
 class Tracker:
     """Starts the tracking process from the member's process, pokes it, and waits for it at the end.
 
-    tell : writes a line for the user
-    warn : writes a warning for the user, once, if the store cannot be reached
+    report : writes a line for the user
+    warn   : writes a warning for the user, once, if the store cannot be reached
     """
 
     def __init__(
-        self, config_file: Path, role: str, home: Home, tell: Callable[[str], None], warn: Callable[[str], None]
+        self, config_file: Path, role: str, home: Home, report: Callable[[str], None], warn: Callable[[str], None]
     ) -> None:
         self._command = [sys.executable, "-P", "-m", "pipeline.tracking.process", str(config_file.resolve()), role]
         self.log_file = home.folder / "tracking.log"
         self._note = home.sent
-        self._tell, self._warn = tell, warn
+        self._report, self._warn = report, warn
         self._warned = self._was_ended = False
         self._longest_wait_s = _LONGEST_WAIT_S
         self._process: subprocess.Popen[bytes] | None = None
@@ -187,7 +187,7 @@ class Tracker:
         self.start()
 
     def poke(self) -> None:
-        """Tell the process that there may be new records; warn once if it reports that the store is unreachable."""
+        """Signal the process that there may be new records; warn once if it reports that the store is unreachable."""
         if self._process is None or self._process.stdin is None or self._process.stdout is None:
             return
         with suppress(BlockingIOError, BrokenPipeError):  # the pipe is full of pokes, or the process has ended
@@ -234,7 +234,7 @@ class Tracker:
     def _report_end(self, *, was_stopped: bool) -> None:
         remaining = Remaining.read(self._note)
         if self._was_ended and remaining and remaining.n_files:
-            self._tell(
+            self._report(
                 f"{remaining} of report and model are still to be sent to MLflow's store; the next start goes on"
             )
         elif was_stopped:
@@ -243,7 +243,7 @@ class Tracker:
             unsent = f"{remaining} of report and model" if remaining and remaining.n_files else "the records"
             self._warn_once(f"{unsent} are kept and sent by the next start")
         elif self._warned:
-            self._tell("MLflow's store was reached again and has all records")
+            self._report("MLflow's store was reached again and has all records")
 
     @property
     def failed(self) -> bool:

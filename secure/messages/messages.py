@@ -230,7 +230,7 @@ def _not_a_manifest(fields: Mapping[str, object], where: str) -> BadManifest:
         return BadManifest(f"{where}: not a manifest, version {VERSION}")
     error = BadManifest(f"{where}: a manifest of version 1, expected version {VERSION}: an earlier hocket wrote it")
     error.add_note("rounds of that version have no release, and nothing here can go on from them:")
-    error.add_note("finish with that version, or begin anew, with a new federation.id, new homes and a new exchange")
+    error.add_note("finish with that version, or start a new federation: new federation.id, homes and exchange")
     return error
 
 

@@ -246,4 +246,4 @@ def test_an_exchange_that_takes_no_signs_stops_nothing(
 
     monkeypatch.setattr(Exchange, "replace", refuse)
     run(federation, clock, 700, NotYet("x"), 700, ON, 700, NotYet("x"), DONE)
-    assert capsys.readouterr().err.count("others cannot be told") == 1
+    assert capsys.readouterr().err.count("cannot be written: not allowed") == 1
