@@ -20,7 +20,7 @@ from partners.target_models.conjugate_gradients import RidgeSettings
 from partners.target_models.min_hash import MinHashes
 from partners.target_models.own_part import OwnPart, TargetValues, predict_targets
 from partners.training_data.training_set import TrainingSet
-from tests.benchmarks.gain.assay_models import _assay_data, _by_target, _fold_scores, _model_of_regression
+from tests.benchmarks.gain.assay_models import _by_target, _fold_scores, _model_of_regression, assay_data
 from tests.benchmarks.gain.partners import Partner
 from tests.benchmarks.gain.scores import FOLDS, LOGITS, VALUES, Scores
 from tests.support.clear_targets import clear_ridges
@@ -45,7 +45,7 @@ def ridge_predictions(partners: Mapping[str, Partner], min_holders: int, setting
 
     The scores hold nothing but predictions, of both kinds: `ridge` and `prior`.
     """
-    own = {name: _assay_data(partner) for name, partner in partners.items()}
+    own = {name: assay_data(partner) for name, partner in partners.items()}
     common = [held for held in _by_target(partners, own).values() if len(held) >= min_holders]
     parts, assays = {}, {}
     for name, data in own.items():
