@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # for the modules 
 from partners.target_models.conjugate_gradients import Ridges, RidgeSettings
 from partners.target_models.own_part import OwnPart, TargetValues, predict_targets
 from secure.ciphertexts.parameters import SealSettings
-from tests.benchmarks.gain.assay_models import _assay_data, _by_target
+from tests.benchmarks.gain.assay_models import assay_data, assays_by_target
 from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
 from tests.benchmarks.gain.target_models import HASHES
 from tests.support.clear_targets import clear_ridges
@@ -37,9 +37,9 @@ Errors = dict[int, list[float]]  # by number of steps
 
 def parts_of(partners: Mapping[str, Partner], every: int) -> list[tuple[dict[str, OwnPart], NDArray[np.uint8]]]:
     """Every n-th common target: the partners' parts, and the buckets of its compounds in the validation fold."""
-    own = {name: _assay_data(partner) for name, partner in partners.items()}
+    own = {name: assay_data(partner) for name, partner in partners.items()}
     buckets = {name: HASHES.buckets(data.data.x) for name, data in own.items()}
-    common = [held for held in _by_target(partners, own).values() if len(held) >= MIN_HOLDERS]
+    common = [held for held in assays_by_target(partners, own).values() if len(held) >= MIN_HOLDERS]
     targets = []
     for held in common[::every]:
         parts, new = {}, []

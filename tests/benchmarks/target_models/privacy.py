@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # for the modules 
 from partners.audit.rates import Rates, membership_rates
 from partners.target_models.conjugate_gradients import Ridges, RidgeSettings
 from partners.target_models.own_part import OwnPart, TargetValues, features_of, predict_targets
-from tests.benchmarks.gain.assay_models import _assay_data, _by_target
+from tests.benchmarks.gain.assay_models import assay_data, assays_by_target
 from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
 from tests.benchmarks.gain.target_models import HASHES
 
@@ -73,9 +73,9 @@ class Told:
 
 def targets_of(partners: Mapping[str, Partner], every: int) -> Iterator[Target]:
     """Every n-th of the common targets."""
-    own = {name: _assay_data(partner) for name, partner in partners.items()}
+    own = {name: assay_data(partner) for name, partner in partners.items()}
     buckets = {name: HASHES.buckets(data.data.x) for name, data in own.items()}
-    common = [held for held in _by_target(partners, own).values() if len(held) >= MIN_HOLDERS]
+    common = [held for held in assays_by_target(partners, own).values() if len(held) >= MIN_HOLDERS]
     for number, held in enumerate(common[::every]):
         rng = np.random.default_rng(number)
         parts, measured, values, is_in, held_out = {}, [], [], [], []
