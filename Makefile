@@ -47,7 +47,7 @@ test-slow: $(READY)
 	$(BIN)/pytest -m slow -n 2 --dist worksteal
 
 bench: $(READY)
-	for script in tests/benchmarks/*.py tests/benchmarks/preparation/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in tests/benchmarks/*.py tests/benchmarks/preparation/*.py tests/benchmarks/target_models/*.py; do $(BIN)/python $$script || exit 1; done
 
 # what is installed, for legal and security: build/sbom/sbom.cdx.json (CycloneDX) and build/sbom/licences.csv
 sbom: $(READY)
