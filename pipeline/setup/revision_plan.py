@@ -51,7 +51,7 @@ def revised(plan_file: Path, changes: Changes, output: Path) -> Revision:
     before = read_plan(plan_file)
     cards = _cards(before, changes)
     partners = [card.name for card in cards if card.role == "partner"]
-    values = _values(read_toml(plan_file, Plan))  # a catalogue's file stays a file
+    values = _values(read_toml(plan_file, Plan).model_copy(update={"continues": None}))  # a file stays a file
     asked = _rounds(before, changes) | _continues(before, changes)
     asked["federation.custodian"] = custodian = _custodian(before, changes, partners)
     asked |= _joining(before, changes, partners, custodian, int(str(asked["continues.round"])))

@@ -13,7 +13,7 @@ from tests.support.federation import AGGREGATOR, PARTNER, Federation
 from tests.support.partner_tables import write_tables
 from tests.support.running_members import Running
 
-SEED, LONGEST_S, N_KILLS = 19, 5.0, 4
+SEED, LONGEST_S, N_KILLS = 19, 4.0, 3
 
 
 def run_through_kills(federation: Federation, killed: list[str]) -> None:
