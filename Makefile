@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_VERSION := $(shell sed -n "s/^pip==\([^ ]*\) .*/\1/p" requirements.hashed.txt)
 READY := $(VENV)/.ready
 
-.PHONY: install demo test test-slow lint bench clean
+.PHONY: install demo test test-slow lint bench sbom clean
 
 $(READY): pyproject.toml constraints.txt requirements.hashed.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -49,5 +49,9 @@ test-slow: $(READY)
 bench: $(READY)
 	for script in tests/benchmarks/*.py tests/benchmarks/preparation/*.py; do $(BIN)/python $$script || exit 1; done
 
+# what is installed, for legal and security: build/sbom/sbom.cdx.json (CycloneDX) and build/sbom/licences.csv
+sbom: $(READY)
+	.ci/sbom $(BIN)/python
+
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) $(VENV)-sbom demo build *.egg-info

@@ -111,6 +111,12 @@ class BrokenTranscript(PipelineError):
     exit_code = ExitCode.SECURITY
 
 
+class WrongProvenance(PipelineError):
+    """A model's files, or the exchange's messages, are not those that its signed provenance lists."""
+
+    exit_code = ExitCode.SECURITY
+
+
 # -------------------------------------------------------------------------------------------------------------- report
 
 

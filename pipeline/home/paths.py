@@ -90,6 +90,11 @@ class Home:
         return self.folder / "audit"
 
     @property
+    def tries(self) -> Path:
+        """Folder of the searches of `hocket try`: networks, scores and proposals."""
+        return self.folder / "tries"
+
+    @property
     def metrics(self) -> Path:
         """Folder with a JSON file per round of the metrics for MLflow."""
         return self.folder / "metrics"

@@ -276,19 +276,19 @@ class PartnerRun:
         )
         self._reporter.report(report.gate.sentence)
         left_out = write_final_model(
-            self.home.model,
+            self.home,
             plan,
             self._matrices,
             self._own.training_set,
             self._enrolment.group.structure_seed,
-            partner=self._mailbox.me,
+            keys=self._mailbox.keys,
             training=self._own.training,
             local=local,
             federated=federated,
             fitted=fitted,
             kept=report.gate.kept,
             compound_timeout_s=self._config.data.compound_timeout_s,
-            extensions=self.home.extensions,
+            trunk=final.digest,
             workers=self._config.n_workers,
         )
         report_left_out(self._reporter, left_out)

@@ -23,6 +23,7 @@ from pipeline.model.description import (
 from pipeline.tracking.descriptions import KEPT, PLAN, registered_name
 from pipeline.tracking.uploads import Upload
 from secure.files import atomic_folder
+from secure.messages.provenance import PROVENANCE_FILE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -155,6 +156,8 @@ def _needed(folder: Path, description: Description) -> Iterator[Path]:
         added = (one.file for one in description.added)
         for file in (DESCRIPTION_FILE, COMPOUNDS_FILE, weights_file(description.kept), *added):
             (needed / file).symlink_to((folder / file).resolve())
+        if (folder / PROVENANCE_FILE).exists():  # models of earlier versions have none
+            (needed / PROVENANCE_FILE).symlink_to((folder / PROVENANCE_FILE).resolve())
         yield needed
     finally:
         shutil.rmtree(needed, ignore_errors=True)

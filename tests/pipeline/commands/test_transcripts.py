@@ -11,6 +11,7 @@ from scipy import sparse
 
 import pipeline.pages.page
 import pipeline.runs.jobs
+import pipeline.runs.tries.logged
 import pipeline.setup.doctor_machine as machine
 from pipeline.home.json_files import write_json
 from pipeline.report.report import write_report
@@ -400,6 +401,18 @@ def test_predict(golden: Golden, done: Federation, enrolled: Federation):
         run("hocket predict P01/partner.toml new.csv --explain 1")
         run("hocket predict P01/partner.toml new.csv --output nosuch/predicted.csv")
         run("hocket predict before/P01/partner.toml new.csv", "before the end")
+
+
+def test_try(golden: Golden, fresh: Federation, monkeypatch: pytest.MonkeyPatch):
+    """One combination, whose scores decide nothing, so that every machine says the same; what cannot be tried."""
+    monkeypatch.setattr(pipeline.runs.tries.logged, "log_tries", lambda *_: True)
+    with golden.session(fresh.folder) as run:
+        run("hocket try --help")
+        run("hocket try P01/partner.toml --trials 1 --rounds 1")
+        run("hocket try P02/partner.toml --trials 1 --rounds 1", "before the deal is received")
+        run("hocket try P01/partner.toml --hidden large")
+        run("hocket try P01/partner.toml --dropout 1")
+        run("hocket try nosuch.toml")
 
 
 def test_embed(golden: Golden, done: Federation, enrolled: Federation):
