@@ -98,6 +98,11 @@ class Continues(Schema):
     spare_holders: int | None = Field(default=None, ge=0)
     """Since somebody has joined: counts of the counting round are known, and used, up to min_partners and so many."""
 
+    def agreed(self) -> dict[str, Any]:
+        """The settings as JSON values; what is about joining only if somebody has joined."""
+        about_joining = {"joiners", "sponsor", "spare_holders"} if self.spare_holders is None else set()
+        return self.model_dump(mode="json", exclude=about_joining)
+
 
 class CardTable(Schema):
     """A member's card in the plan."""
