@@ -106,6 +106,9 @@ class PartnerRun:
             self._reporter.step = "enrolment"
             take_part(self._mailbox)
             self._is_handed_over = True
+            plan = self._mailbox.plan
+            if self._mailbox.me in plan.joiners:
+                self._reporter.report(f"joined: has the federation's state at the start of round {plan.first_round}")
         elif self._own is None:
             self._reporter.step = "preparation"
             self._own = self._prepare(self._enrolment)
