@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from secure.encoding.json_fields import parse_document
 from secure.errors import BadKeyFile, ParameterMismatch, SecureError, UnknownFile
 from secure.keys import encrypted_files, group, pairing
 from secure.keys.envelopes import MAX_BYTES, parse_envelopes
+from secure.keys.handover import HANDOVER, MAGIC, Handover
 from secure.keys.keys import parse_card
 from secure.messages import provenance
 from secure.messages.messages import FORMAT, manifest_digest, parse_manifest, utc
@@ -39,6 +41,9 @@ def inspect_file(path: Path) -> dict[str, object]:
 def _fields(path: Path, start: bytes) -> dict[str, object]:
     if start.startswith(_ARROW):
         return _sealed(path)
+    if start.startswith(MAGIC):
+        with path.open("rb") as file:
+            return {"what": f"payload: {HANDOVER}"} | asdict(Handover.read_start(file, path.name))
     if start.startswith(b"{"):
         return _json(start, path.name)
     try:

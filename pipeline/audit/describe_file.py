@@ -155,7 +155,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "what": "plan",
         "federation": plan.federation.name,
         "digest": plan.digest,
-        "continues": plan.continues.model_dump() if plan.continues else None,
+        "continues": plan.continues.agreed() if plan.continues else None,
         "partners": plan.partner_names,
         "aggregator": plan.aggregator_name,
         "custodian": plan.federation.custodian,

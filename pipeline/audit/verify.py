@@ -115,6 +115,11 @@ def _check_enrolment(transcript: Transcript, plan: Plan, exchange: Exchange) -> 
         raise Equivocation(f"{exchange.where('enrol')}: found more than one group secret: {listed}")
     missing = [] if deals else [f"the deal of {custodian}"]
     missing += [f"the pairing of {name}" for name in plan.partner_names if name not in pairings]
+    handed, sponsor = transcript.of("handover"), plan.continues.sponsor if plan.continues else ""
+    for message in (message for sender, message in handed.items() if sender != sponsor):
+        where = exchange.where(message.name.manifest)
+        raise ExchangeConflict(f"{where}: found a handover by {message.name.sender}, expected {sponsor or 'none'}")
+    missing += [f"the handover of {sponsor}"] if sponsor and not handed else []
     if missing and transcript.attempts:
         raise BrokenTranscript(f"{exchange.where('enrol')}: {', '.join(missing)} missing, although there are rounds")
     return next(iter(groups.values()), None)

@@ -65,6 +65,11 @@ class Home:
         """Which rows of the catalogue this partner flagged in the counting round; private."""
         return self.folder / "rows.json"
 
+    @property
+    def handed_over(self) -> Path:
+        """The federation's state in the clear, while a sponsor seals it, or while a partner that joins reads it."""
+        return self.folder / "handover.safetensors"
+
     def first_trunk(self, digest: str) -> Path:
         """The trunk of a file that the federation begins from, in the order of this federation's columns."""
         return self.folder / f"first-trunk-{digest[:16]}.safetensors"

@@ -92,7 +92,7 @@ def _group_secret(home: Home, plan: Plan, keys: PrivateKeys, structure_seed: byt
     parameters = seal_parameters(plan.seal)
     homes = [earlier for earlier in home.of_every_plan() if earlier.revision <= home.revision]
     held = [earlier.group_secret for earlier in homes if earlier.group_secret.exists()]
-    seed = GroupSecret.load(held[-1], parameters, keys).structure_seed if held else structure_seed
+    seed = GroupSecret.load_structure_seed(held[-1], keys) if held else structure_seed  # the ring may be another
     if structure_seed not in (None, seed):
         raise ConfigError(f"{held[-1]}: exists already with another structure seed than --structure-seed-file")
     if plan.continues and seed is None:

@@ -26,6 +26,7 @@ class Changes:
     unreleased: Sequence[str] = ()  # leave too, and have not released for the first round under the plan before
     custodian: str | None = None
     min_partners: int | None = None
+    sponsor: str | None = None  # hands the state over to partners whose card is new; None: the custodian
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,10 @@ def revised(plan_file: Path, changes: Changes, output: Path) -> Revision:
     before = read_plan(plan_file)
     cards = _cards(before, changes)
     partners = [card.name for card in cards if card.role == "partner"]
-    values = _values(read_toml(plan_file, Plan))  # a catalogue's file stays a file
+    values = _values(read_toml(plan_file, Plan).model_copy(update={"continues": None}))  # a file stays a file
     asked = _rounds(before, changes) | _continues(before, changes)
-    asked["federation.custodian"] = _custodian(before, changes, partners)
+    asked["federation.custodian"] = custodian = _custodian(before, changes, partners)
+    asked |= _joining(before, changes, partners, custodian, int(str(asked["continues.round"])))
     fitting = _fitting(values, len(partners), changes.min_partners)
     counted = _counted(before, int(str(asked["continues.round"])), partners)
     for key in _FILES:
@@ -83,10 +85,6 @@ def _cards(before: Plan, changes: Changes) -> list[Card]:
     for card in changes.cards:
         if card.role == "aggregator":
             del cards[next(name for name, old in cards.items() if old.role == "aggregator")]
-        elif card.name not in before.partner_names:
-            error = ConfigError(f"{card.name}: has no card in the plan before, whose partners go on")
-            error.add_note("a partner without the federation's trunk cannot go on with it: see secure/KEYS.md")
-            raise error
         cards[card.name] = card
     kept = (card for name, card in cards.items() if name not in gone)
     return sorted(kept, key=lambda card: (card.role != "partner", card.name))
@@ -107,6 +105,20 @@ def _rounds(before: Plan, changes: Changes) -> dict[str, object]:
 def _continues(before: Plan, changes: Changes) -> dict[str, object]:
     said = {"continues.plan": before.digest, "continues.revision": before.revision + 1}
     return said | {"continues.unreleased": sorted(changes.unreleased)}
+
+
+def _joining(
+    before: Plan, changes: Changes, partners: Sequence[str], custodian: str, first_round: int
+) -> dict[str, object]:
+    """Who joins, and how far counts are known from now on: as far as who has left lets columns still be sent."""
+    joiners = sorted(set(partners) - set(before.partner_names))
+    spare = before.spare_holders
+    if first_round == 1 or not (joiners or spare is not None):
+        return {"continues.joiners": [], "continues.sponsor": ""}
+    if spare is None:
+        spare = len(changes.leaving) + len(changes.unreleased)
+    sponsor = (changes.sponsor or custodian) if joiners else ""
+    return {"continues.joiners": joiners, "continues.sponsor": sponsor, "continues.spare_holders": spare}
 
 
 def _custodian(before: Plan, changes: Changes, partners: Sequence[str]) -> str:

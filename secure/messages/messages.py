@@ -45,9 +45,9 @@ class PayloadDigest:
 class Manifest:
     """The content of a message file, checked for types and ranges; its signature is checked by verify_manifest."""
 
-    kind: str  # deal, pairing, ready, roster, update, sum, release, void, alive or trouble
+    kind: str  # deal, pairing, handover, ready, roster, update, sum, release, void, alive or trouble
     plan: str  # plan digest
-    round: int  # 0 for deal, pairing, alive and trouble
+    round: int  # 0 for deal, pairing, handover, alive and trouble
     attempt: int
     sender: str
     time: int  # of signing, seconds since 1970 by the sender's clock: a claim that the protocol does not rely on
