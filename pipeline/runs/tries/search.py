@@ -20,16 +20,11 @@ from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
-from pipeline.runs.preparation import matrices_under
+from pipeline.runs.tries.matrices import matrices_of
 from pipeline.runs.tries.proposal import PROPOSAL, TRIES, Tries, own_settings, proposal_text
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import ProgressReporter
-from secure.ciphertexts.parameters import seal_parameters
 from secure.files import write_atomically
-from secure.keys.group import GroupSecret
-from secure.keys.keys import load_private_keys
-
-_PURPOSE = "hocket/try/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,8 @@ def try_settings(config_file: Path, choices: Choices, log: Log | None = None) ->
     rungs = rungs_of(len(candidates), choices.n_rounds or plan.rounds.n_rounds)
     reporter = ProgressReporter(config.name, log)
     with home.alone():
-        data, is_of_group = _data(config, plan, home, reporter)
+        matrices, _, is_of_group = matrices_of(config, plan, home, reporter)
+        data = training_set(matrices, plan.preparation.folds, config.training, left_out_of(home, matrices.x))
         n_rounds = rounds_needed(rungs)
         reporter.report(
             f"candidates: {len(candidates)}, at most {n_rounds} rounds of {plan.rounds.local_steps} steps in all, as "
@@ -119,21 +115,6 @@ def _search(
 
 def _noted(progress: Any, number: int, done: int, total: int, note: str) -> None:  # noqa: ANN401 -- a callable of progress
     progress(done, total, f"candidate {number}{f', {note}' if note else ''}")
-
-
-def _data(config: PartnerConfig, plan: Plan, home: Home, reporter: ProgressReporter) -> tuple[TrainingSet, bool]:
-    """The training set, and whether its folds are the federation's; before the deal they are of this partner's keys."""
-    own_home = Home(config.home_folder, plan.folder)
-    keys = load_private_keys(home.keys, config.passphrase())
-    is_of_group = own_home.group_secret.exists()
-    if is_of_group:
-        group = GroupSecret.load(own_home.group_secret, seal_parameters(plan.seal), keys)
-        matrices = matrices_under(config, plan, group.structure_seed, home.prepared, reporter)
-    else:
-        seed = keys.seed(_PURPOSE, {"name": keys.name})
-        matrices = matrices_under(config, plan, seed, home.tries / "prepared", reporter)
-    folds = plan.preparation.folds
-    return training_set(matrices, folds, config.training, left_out_of(home, matrices.x)), is_of_group
 
 
 def _identity(
