@@ -15,6 +15,7 @@ from pipeline.commands import (
     doctor,
     embed,
     engine,
+    export,
     extend,
     init,
     inspect,
@@ -24,7 +25,6 @@ from pipeline.commands import (
     report,
     run,
     servers,
-    sparsechem,
     status,
     try_command,
     verify,
@@ -42,7 +42,7 @@ _SECTIONS: dict[str, tuple[click.Command, ...]] = {  # every command once, under
         key.key,
         init.init,
         prepare.prepare,
-        sparsechem.check_matrices,
+        export.check_matrices,
         doctor.doctor,
         try_command.try_command,
         completion.completion,
@@ -55,7 +55,7 @@ _SECTIONS: dict[str, tuple[click.Command, ...]] = {  # every command once, under
         servers.serve,
         extend.extend,
         embed.embed,
-        sparsechem.export,
+        export.export,
     ),
 }
 

@@ -87,6 +87,12 @@ class LeftBehind(PipelineError):
     exit_code = ExitCode.SECURITY
 
 
+class WrongTrunk(PipelineError):
+    """A file or message holds another trunk than the one that the members agreed on."""
+
+    exit_code = ExitCode.SECURITY
+
+
 class OutOfStep(PipelineError):
     """A home is not at the round from which a revision of the plan goes on."""
 

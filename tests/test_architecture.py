@@ -78,6 +78,7 @@ FLOORS = {
     "partners": [
         {"new_assays", "audit"},
         {"models"},
+        {"target_models"},
         {"assay_models"},
         {"training"},
         {"files", "privacy"},
@@ -105,6 +106,7 @@ FLOORS = {
         {"errors"},
     ],
 }
+TOP = ROOT / "hocket.py"  # what notebooks import; above all folders
 MOST_MODULES = 20  # in one folder: more names than that are not read, but searched
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
@@ -137,6 +139,15 @@ def test_imports_point_one_way(path: Path) -> None:
     assert {HOMES[name] for name in names & set(HOMES)} <= {folder}
     for library, places in ONLY_IN.items():
         assert library not in names or str(path.relative_to(ROOT)).startswith(places)
+
+
+def test_one_module_is_above_the_folders() -> None:
+    """What notebooks import; no folder imports it, and it has neither click nor a print."""
+    assert sorted(ROOT.glob("*.py")) == [TOP]
+    assert imported(TOP) & set(HOMES) == {"polars"}
+    assert [path for path in MODULES if "hocket" in imported(path)] == []
+    calls = {node.func.id for node in nodes(TOP) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert not calls & {"print", "open"}
 
 
 def imported_modules(path: Path) -> set[tuple[str, ...]]:
@@ -200,10 +211,11 @@ def test_package_inits_are_empty() -> None:
     assert all((path.parent / "__init__.py").exists() for path in MODULES)
 
 
-def test_the_four_names_are_ours() -> None:
-    """PyPI has an unrelated `secure`; each of the four names belongs to this distribution only."""
+def test_our_names_are_ours() -> None:
+    """PyPI has an unrelated `secure`; each of the five names belongs to this distribution only."""
     owners = packages_distributions()
-    assert {name: set(owners[name]) for name in FOLDERS} == {name: {"hocket"} for name in FOLDERS}
+    names = (*FOLDERS, TOP.stem)
+    assert {name: set(owners[name]) for name in names} == {name: {"hocket"} for name in names}
 
 
 def run_python(code: str) -> str:
@@ -247,9 +259,17 @@ def test_help_imports_nothing_heavy() -> None:
     assert "HEAVY []" in run_python(code)
 
 
+def test_import_hocket_loads_nothing_heavy() -> None:
+    """A notebook's first cell answers at once."""
+    code = (
+        "import sys, hocket; print('HEAVY', sorted({'numpy', 'torch', 'rdkit', 'polars', 'click'} & set(sys.modules)))"
+    )
+    assert "HEAVY []" in run_python(code)
+
+
 def test_no_pickle_crosses_a_border() -> None:
     """No module unpickles: torch loads weights only, and numpy pickles only where the user said so, in one place."""
-    for path in MODULES:
+    for path in (*MODULES, TOP):
         text = path.read_text()
         assert not {"dill", "cloudpickle"} & imported(path), path
         for node in nodes(path):

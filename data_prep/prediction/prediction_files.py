@@ -108,9 +108,15 @@ def _full_disk_named(path: Path) -> Iterator[None]:
         raise full from error
 
 
+def as_polars(columns: Columns) -> pl.DataFrame:
+    """Return the columns as a Polars data frame; NaN, which stands for an unknown value, becomes null."""
+    frame = pl.DataFrame([_series(name, column) for name, column in columns.items()])
+    return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
+
+
 def as_pandas(columns: Columns) -> Any:  # noqa: ANN401 -- a pandas DataFrame, which only MLflow needs
     """Return the columns as a pandas data frame."""
-    return _frame(columns).to_pandas()
+    return as_polars(columns).to_pandas()
 
 
 class _CsvSink:
@@ -118,7 +124,7 @@ class _CsvSink:
         self._file, self._is_new = file, True
 
     def __call__(self, columns: Columns, /) -> None:
-        _frame(columns).write_csv(self._file, include_header=self._is_new)
+        as_polars(columns).write_csv(self._file, include_header=self._is_new)
         self._file.flush()
         self._is_new = False
 
@@ -163,7 +169,7 @@ def _parquet(part: Path) -> Iterator[Sink]:
 
     def sink(columns: Columns, /) -> None:
         nonlocal n_batches
-        _frame(columns).write_parquet(folder / f"{n_batches:08d}.parquet")
+        as_polars(columns).write_parquet(folder / f"{n_batches:08d}.parquet")
         n_batches += 1
 
     yield sink
@@ -172,12 +178,6 @@ def _parquet(part: Path) -> Iterator[Sink]:
         pl.scan_parquet(batches).sink_parquet(part)
     else:
         pl.DataFrame().write_parquet(part)
-
-
-def _frame(columns: Columns) -> pl.DataFrame:
-    frame = pl.DataFrame([_series(name, column) for name, column in columns.items()])
-    # an unknown value is an empty field, not the text NaN
-    return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
 
 
 def _series(name: str, column: NDArray[Any] | Texts) -> pl.Series:

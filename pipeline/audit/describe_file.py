@@ -37,6 +37,7 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
     "consortium.json": ("partners' shareable summaries, merged", {"federation", "plan", "partners"}),
     "catalogue.json": ("how many partners hold each catalogue task and input column (private)", {"plan", "counts"}),
     "columns.json": ("input columns that a partner flagged or withheld (private)", {"flagged", "withheld"}),
+    "rows.json": ("rows of the catalogue that a partner flagged (private)", {"plan", "tasks"}),
     "model.json": ("description of a partner's finished model (private)", {"partner", "federation"}),
     "added.json": ("assays that a partner added to its model (private)", {"kind", "added", "refused"}),
     "audit.json": ("what the result tells about a partner's compounds (private)", {"partner", "columns", "views"}),

@@ -81,6 +81,8 @@ def header(trail: AuditTrail, plan: Plan) -> Iterator[str]:
         yield f"{card.role:10} {name}, card {card.fingerprint}{paired}"
     if trail.group and trail.dealt is not None:
         yield f"group secret {trail.group}, dealt by {plan.federation.custodian} {utc(trail.dealt)}"
+    if plan.trunk.start_digest:
+        yield f"begins from the trunk {plan.trunk.start_digest} of a file: whether round 1 does, only partners can see"
     lengths = {record.n_params for record in trail.attempts if record.round_no > COUNTING_ROUND and record.n_params}
     if plan.columns.are_counted and lengths:
         most = plan.possible_lengths(plan.first_round).longest

@@ -175,6 +175,12 @@ def is_of_this_format(home: Home) -> bool:
     return path.exists() and _object_in(path).get("format") == FORMAT
 
 
+def is_of_plan(home: Home, plan: str) -> bool:
+    """Whether the report exists and is that of the plan with this digest; raises DamagedReport if it is no report."""
+    path = report_file(home)
+    return path.exists() and _object_in(path).get("plan") == plan
+
+
 def _object_in(path: Path) -> dict[str, Any]:
     if not path.exists():
         error = NotYet(f"{path}: there is no report yet")

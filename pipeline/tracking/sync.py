@@ -59,6 +59,9 @@ def sync(member: TrackedMember, client: "MlflowClient") -> str:
     run_id, logged = run.info.run_id, Logged.of(run)
     if logged.plan != member.plan.digest:
         _log_settings(member, client, run, first=not logged.plan)
+        if run.info.status == "FINISHED":  # under the plan before
+            client.update_run(run_id, "RUNNING")
+            run = client.get_run(run_id)
         logged = replace(logged, plan=member.plan.digest).note(client, run_id)
     finished = member.finished  # before the records are read: then none can follow
     records = read_records(member.home.metrics)

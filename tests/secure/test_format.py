@@ -166,6 +166,15 @@ def test_plan_digest_with_privacy(more, tmp_path):
     assert plain.digest(plain.canonical_plan(text, block("defaults"))) == read_plan(tmp_path / "plan.toml").digest
 
 
+def test_plan_digest_with_a_first_trunk(tmp_path):
+    """The digest of the trunk's file is part of the plan's, its path is not."""
+    start = f'[trunk]\nstart = "trunk.safetensors"\nstart_digest = "{"5a" * 32}"'
+    text = (FOLDER / "plan.toml").read_text()
+    assert "[trunk]" in text
+    (tmp_path / "plan.toml").write_text(text := text.replace("[trunk]", start))
+    assert plain.digest(plain.canonical_plan(text, block("defaults"))) == read_plan(tmp_path / "plan.toml").digest
+
+
 @pytest.mark.parametrize("columns", ["", "withhold = 0.5", "min_partners = 0\nmin_compounds = 4", "min_partners = 2"])
 def test_plan_digest_with_columns(columns, tmp_path):
     """The settings of input columns are part of the plan's digest, unless nothing is counted."""

@@ -98,6 +98,19 @@ def test_init_plan(golden: Golden, tmp_path: Path, enrolled: Federation):
         run("hocket init plan P01.card P02.card P03.card agg.card --name x --output other.toml", "a card was changed")
 
 
+def test_init_revision(golden: Golden, fresh: Federation):
+    """More rounds; other members; what makes no revision."""
+    with golden.session(fresh.folder) as run:
+        run("hocket init revision --help")
+        run("hocket init revision plan.toml --rounds +20")
+        run("hocket init revision plan.toml --rounds +20", "a file is never replaced unasked")
+        run("hocket init revision plan.toml --output other.toml", "no round is left")
+        run("hocket init revision plan.toml --rounds more --output other.toml")
+        run("hocket init revision plan.toml --rounds +20 --leave P09 --output other.toml")
+        run("hocket init revision plan.toml --rounds +20 --leave P03 --output other.toml", "too few partners")
+        run("hocket init revision plan.toml --rounds +20 --custodian agg --output other.toml")
+
+
 def test_init_partner(golden: Golden, fresh: Federation):
     """In a member's folder; what cannot be guessed."""
     with golden.session(fresh.folder) as run:
@@ -440,6 +453,17 @@ def test_export_sparsechem(golden: Golden, done: Federation, enrolled: Federatio
         run("hocket export sparsechem P01/partner.toml model.pt")
         run("hocket export sparsechem P01/partner.toml model.json", "two files of one name")
         run("hocket export sparsechem before/P01/partner.toml other.pt", "before the first round")
+
+
+def test_export_trunk(golden: Golden, done: Federation):
+    """A finished partner's; a file that is there already; an aggregator has none."""
+    with golden.session(done.folder) as run:
+        run("hocket export trunk --help")
+        run("hocket export trunk P01/partner.toml trunk.safetensors")
+        run("hocket export trunk P01/partner.toml trunk.safetensors", "a file is never replaced")
+        run("hocket export trunk agg/aggregator.toml other.safetensors")
+        shutil.rmtree("P02/home/rounds")
+        run("hocket export trunk P02/partner.toml other.safetensors", "as before the first sum")
 
 
 def test_check_matrices(golden: Golden, tmp_path: Path, enrolled: Federation):

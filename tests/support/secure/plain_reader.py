@@ -77,6 +77,8 @@ def canonical_plan(text: str, defaults: dict) -> bytes:
     """Return canonical JSON of a plan.toml, completed from FORMAT.md's table of defaults."""
     table = tomllib.loads(text)
     plan = {key: _completed(table.get(key), default, key) for key, default in defaults.items() if key != "card"}
+    if "start_digest" in table.get("trunk", {}):
+        plan["trunk"]["start_digest"] = table["trunk"]["start_digest"]
     plan |= {key: {"unreleased": []} | table[key] for key in ("continues",) if key in table}
     if "privacy" in table:
         noise = {"clip_norm": 1.0, "noise_multiplier": None, "most_noise": 20.0}

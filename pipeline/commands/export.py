@@ -1,4 +1,4 @@
-"""`hocket check-matrices` and `hocket export`: files of SparseChem's, checked and written."""
+"""`hocket export` and `hocket check-matrices`: files for other programs written, and of another program checked."""
 
 import json
 from pathlib import Path
@@ -60,4 +60,23 @@ def export_sparsechem(config: Path, output: Path, settings_file: Path | None) ->
     from pipeline.model.sparsechem import export_sparsechem as export
 
     facts = export(config, output, settings_file or output.with_suffix(".json"))
+    echo("\n".join(f"{key}: {value}" for key, value in facts.items()))
+
+
+@export.command(
+    "trunk",
+    short_help="Write the trunk, for another federation to begin from.",
+    epilog=examples("hocket export trunk partner.toml trunk.safetensors"),
+)
+@member_config
+@click.argument("output", type=ANY_PATH)
+def export_trunk(config: Path, output: Path) -> None:
+    """Write the trunk of the newest round as OUTPUT (safetensors): the layers that all partners share, and no head.
+
+    A plan begins from it with `start` and `start_digest` under [trunk]. It tells about the compounds that it was
+    trained on (`hocket audit`): all partners must agree on who gets it.
+    """
+    from pipeline.model.exported_trunk import export_trunk as write
+
+    facts = write(config, output)
     echo("\n".join(f"{key}: {value}" for key, value in facts.items()))
