@@ -64,7 +64,7 @@ def dry_run(config_file: Path, n_partners: int, log: Log | None = None) -> DryRu
     with home.alone():
         _, folder, is_of_group = matrices_of(config, plan, home, reporter)
         reporter.report(
-            f"{n_partners} mock partners, each with every {n_partners}th compound; "
+            f"{n_partners} mock partners, each with one of {n_partners} compounds; "
             f"folds of the {'federation' if is_of_group else 'partner alone'}"
         )
         home.tries.mkdir(mode=0o700, exist_ok=True)

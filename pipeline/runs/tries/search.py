@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,15 @@ class Choices:
     n_rounds: int | None = None  # that the last candidate is trained for; None: the plan's
     seed: int = 0  # which combinations are drawn
 
-    def candidates(self, own: Candidate) -> list[Candidate]:
-        """The candidates, the settings as they are first. Raises ConfigError for impossible ones."""
+    def candidates(self, own: Candidate, *, units_are_fixed: bool = False) -> list[Candidate]:
+        """The candidates, the settings as they are first. Raises ConfigError for impossible ones.
+
+        units_are_fixed : the federation begins from a trunk in a file, whose units nobody can change
+        """
+        if units_are_fixed and set(self.hidden) - {own.hidden}:
+            raise ConfigError(f"--hidden: found other units than {list(own.hidden)}, those of the plan's trunk.start")
         hidden = self.hidden or tuple(dict.fromkeys(_scaled(own.hidden, share) for share in (0.25, 0.5, 1.0)))
+        hidden = (own.hidden,) if units_are_fixed else hidden
         rates = self.learning_rate or tuple(own.learning_rate * factor for factor in (1 / 3, 1.0, 3.0))
         rng = np.random.default_rng(self.seed)
         chosen = candidates_of(own, hidden, self.dropout or (0.2, 0.4, 0.6), rates, self.n_candidates, rng)
@@ -57,7 +63,7 @@ def try_settings(config_file: Path, choices: Choices, log: Log | None = None) ->
     """
     config = PartnerConfig.read(config_file)
     plan, home = read_plan(config.plan_file), Home(config.home_folder)
-    candidates = choices.candidates(own_settings(plan, config))
+    candidates = choices.candidates(own_settings(plan, config), units_are_fixed=bool(plan.trunk.start))
     rungs = rungs_of(len(candidates), choices.n_rounds or plan.rounds.n_rounds)
     reporter = ProgressReporter(config.name, log)
     with home.alone():
@@ -90,7 +96,7 @@ def _search(
 ) -> list[Trial]:
     search = Search(
         data=data,
-        trunk=plan.trunk,
+        trunk=replace(plan.trunk, start="", start_digest=""),  # the file's trunk may have been trained on anything
         training=config.training,
         trunk_seed=plan.federation.seed,
         n_steps=plan.rounds.local_steps,
