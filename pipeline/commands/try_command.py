@@ -38,6 +38,7 @@ def _layers(text: str) -> tuple[int, ...]:
         "hocket try partner.toml",
         "hocket try partner.toml --hidden 256,512,1000x500 --dropout 0.2,0.6 --trials 27",
         "hocket try partner.toml --learning-rate 0.0003,0.001,0.003 --trials 3 --rounds 40",
+        "hocket try partner.toml --partners 3   # what a round will cost",
     ),
 )
 @member_config
@@ -74,14 +75,34 @@ def _layers(text: str) -> tuple[int, ...]:
     "--rounds", "n_rounds", type=click.IntRange(1, 9999), help="Rounds of the last one  [default: the plan's]."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which combinations are drawn.")
+@click.option(
+    "--partners",
+    "n_partners",
+    type=click.IntRange(3, 128),
+    metavar="N",
+    help="Instead measure what a round costs with N mock partners, cut from the own tables.",
+)
+@click.option("--json", "as_json", is_flag=True, help="With --partners, print JSON.")
 @log_format
-def try_command(config: Path, log: Log, **choices: Any) -> None:  # noqa: ANN401 -- the options, named as in Choices
+def try_command(
+    config: Path,
+    n_partners: int | None,
+    as_json: bool,
+    log: Log,
+    **choices: Any,  # noqa: ANN401 -- the other options, named as in Choices
+) -> None:
     """Try settings on a partner's own data, without federation, and propose the best for plan and partner.toml.
 
     Successive halving: all combinations are trained for a few rounds, the best third three times as long, and so on.
     They are compared on the validation fold; the test fold is not looked at. Nothing is sent to any other member. The
     same command goes on where it was stopped. Needs the partner's keys and a plan, which may be a draft.
+
+    With --partners N nothing is chosen: seconds, bytes and memory of a round of this plan are measured.
     """
+    if n_partners:
+        _dry_run(config, n_partners, as_json, log)
+        return
+
     from rich.console import Console
 
     from pipeline.runs.tries.logged import log_tries
@@ -96,3 +117,18 @@ def try_command(config: Path, log: Log, **choices: Any) -> None:  # noqa: ANN401
             )
     print_tries(tries, Console(width=120))
     click.echo(f"written to {tries.folder}")
+
+
+def _dry_run(config: Path, n_partners: int, as_json: bool, log: Log) -> None:
+    import json
+
+    from rich.console import Console
+
+    from pipeline.runs.tries.dry_run import dry_run, print_dry_run
+
+    with interruptible(log, goes_on=False):
+        run = dry_run(config, n_partners, log)
+    if as_json:
+        click.echo(json.dumps(run.to_json(), indent=1))
+    else:
+        print_dry_run(run, Console(width=120))

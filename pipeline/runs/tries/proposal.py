@@ -121,6 +121,8 @@ def _lines(tries: Tries) -> Iterator[str]:
             "The folds were keyed by this partner's own keys, for the group secret is not dealt yet: compounds of the "
             "later test fold were among those chosen by."
         )
+    if tries.plan.trunk.start:
+        yield from _comment("The plan begins from the trunk in a file; these trials began from a random one.")
     yield from _comment(f"{_score(own)} as it is, {_score(best)} with the settings below.")
     if best.number == own.number:
         yield from _comment("No candidate was better than the settings as they are: only the length is proposed.")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,11 @@ from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
-from pipeline.runs.preparation import matrices_under
+from pipeline.runs.tries.matrices import matrices_of
 from pipeline.runs.tries.proposal import PROPOSAL, TRIES, Tries, own_settings, proposal_text
 from pipeline.runtime.log import Log
 from pipeline.runtime.progress import ProgressReporter
-from secure.ciphertexts.parameters import seal_parameters
 from secure.files import write_atomically
-from secure.keys.group import GroupSecret
-from secure.keys.keys import load_private_keys
-
-_PURPOSE = "hocket/try/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +38,15 @@ class Choices:
     n_rounds: int | None = None  # that the last candidate is trained for; None: the plan's
     seed: int = 0  # which combinations are drawn
 
-    def candidates(self, own: Candidate) -> list[Candidate]:
-        """The candidates, the settings as they are first. Raises ConfigError for impossible ones."""
+    def candidates(self, own: Candidate, *, units_are_fixed: bool = False) -> list[Candidate]:
+        """The candidates, the settings as they are first. Raises ConfigError for impossible ones.
+
+        units_are_fixed : the federation begins from a trunk in a file, whose units nobody can change
+        """
+        if units_are_fixed and set(self.hidden) - {own.hidden}:
+            raise ConfigError(f"--hidden: found other units than {list(own.hidden)}, those of the plan's trunk.start")
         hidden = self.hidden or tuple(dict.fromkeys(_scaled(own.hidden, share) for share in (0.25, 0.5, 1.0)))
+        hidden = (own.hidden,) if units_are_fixed else hidden
         rates = self.learning_rate or tuple(own.learning_rate * factor for factor in (1 / 3, 1.0, 3.0))
         rng = np.random.default_rng(self.seed)
         chosen = candidates_of(own, hidden, self.dropout or (0.2, 0.4, 0.6), rates, self.n_candidates, rng)
@@ -62,11 +63,12 @@ def try_settings(config_file: Path, choices: Choices, log: Log | None = None) ->
     """
     config = PartnerConfig.read(config_file)
     plan, home = read_plan(config.plan_file), Home(config.home_folder)
-    candidates = choices.candidates(own_settings(plan, config))
+    candidates = choices.candidates(own_settings(plan, config), units_are_fixed=bool(plan.trunk.start))
     rungs = rungs_of(len(candidates), choices.n_rounds or plan.rounds.n_rounds)
     reporter = ProgressReporter(config.name, log)
     with home.alone():
-        data, is_of_group = _data(config, plan, home, reporter)
+        matrices, _, is_of_group = matrices_of(config, plan, home, reporter)
+        data = training_set(matrices, plan.preparation.folds, config.training, left_out_of(home, matrices.x))
         n_rounds = rounds_needed(rungs)
         reporter.report(
             f"candidates: {len(candidates)}, at most {n_rounds} rounds of {plan.rounds.local_steps} steps in all, as "
@@ -94,7 +96,7 @@ def _search(
 ) -> list[Trial]:
     search = Search(
         data=data,
-        trunk=plan.trunk,
+        trunk=replace(plan.trunk, start="", start_digest=""),  # the file's trunk may have been trained on anything
         training=config.training,
         trunk_seed=plan.federation.seed,
         n_steps=plan.rounds.local_steps,
@@ -119,21 +121,6 @@ def _search(
 
 def _noted(progress: Any, number: int, done: int, total: int, note: str) -> None:  # noqa: ANN401 -- a callable of progress
     progress(done, total, f"candidate {number}{f', {note}' if note else ''}")
-
-
-def _data(config: PartnerConfig, plan: Plan, home: Home, reporter: ProgressReporter) -> tuple[TrainingSet, bool]:
-    """The training set, and whether its folds are the federation's; before the deal they are of this partner's keys."""
-    own_home = Home(config.home_folder, plan.folder)
-    keys = load_private_keys(home.keys, config.passphrase())
-    is_of_group = own_home.group_secret.exists()
-    if is_of_group:
-        group = GroupSecret.load(own_home.group_secret, seal_parameters(plan.seal), keys)
-        matrices = matrices_under(config, plan, group.structure_seed, home.prepared, reporter)
-    else:
-        seed = keys.seed(_PURPOSE, {"name": keys.name})
-        matrices = matrices_under(config, plan, seed, home.tries / "prepared", reporter)
-    folds = plan.preparation.folds
-    return training_set(matrices, folds, config.training, left_out_of(home, matrices.x)), is_of_group
 
 
 def _identity(

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ExitCode, HomeInUse
+from partners.training.halving import Candidate
+from pipeline.errors import ConfigError, ExitCode, HomeInUse
 from pipeline.plan.plan import read_plan
+from pipeline.runs.tries.search import Choices
 from tests.support.cli_runner import hocket, refused
 from tests.support.federation import Federation
 
@@ -87,6 +89,15 @@ def test_inspect_knows_the_files(tried: Federation):
     for path in folder_of(tried).iterdir():
         if path.name != "proposal.toml":
             assert "private" in hocket("inspect", path).stdout.splitlines()[0]
+
+
+def test_units_of_a_given_trunk_are_fixed():
+    """A federation that begins from a file has its units: others are refused, dropout and rate may be tried."""
+    own = Candidate((16,), 0.2, 1e-3)
+    with pytest.raises(ConfigError, match="units"):
+        Choices(hidden=((8,),)).candidates(own, units_are_fixed=True)
+    assert {each.hidden for each in Choices().candidates(own, units_are_fixed=True)} == {(16,)}
+    assert len({each.hidden for each in Choices(n_candidates=30).candidates(own)}) == 3
 
 
 @pytest.mark.parametrize(
