@@ -6,6 +6,9 @@ TORCH_INDEX ?=
 # HASHED=1: install only the files whose SHA-256 is in requirements.hashed.txt, with torch's CPU build.
 HASHED ?=
 DEMO ?= demo
+# make release: the extras of hocket to install, "" at an aggregator. The folder is its own, so that .venv stays as it is.
+EXTRAS ?= partner,s3,dask
+RELEASE ?= release
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +17,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_VERSION := $(shell sed -n "s/^pip==\([^ ]*\) .*/\1/p" requirements.hashed.txt)
 READY := $(VENV)/.ready
 
-.PHONY: install demo test test-slow lint bench clean
+# what a release installs: hocket's wheel, made here, without the tools of tests
+WITH := $(if $(EXTRAS),[$(EXTRAS)])
+
+.PHONY: install release demo test test-slow lint bench clean
 
 $(READY): pyproject.toml constraints.txt requirements.hashed.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,6 +37,13 @@ endif
 	touch $@
 
 install: $(READY)
+
+release:
+	test -x $(RELEASE)/bin/python || $(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip --disable-pip-version-check install --quiet --upgrade pip==$(PIP_VERSION)
+	$(RELEASE)/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir $(RELEASE)/wheel .
+	$(if $(findstring partner,$(EXTRAS)),$(RELEASE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch)
+	$(RELEASE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt "$$(echo $(RELEASE)/wheel/hocket-*.whl)$(WITH)"
 
 demo: $(READY)
 	$(BIN)/hocket demo $(DEMO)
