@@ -1,4 +1,4 @@
-# make install, make demo, make test: each sets up its own .venv once. Needs Python 3.11 or newer with venv, and make.
+# make install, make demo, make test: each sets up its own .venv once. Needs Python 3.11, 3.12 or 3.13 with venv, and make.
 # `. .venv/bin/activate` puts hocket on the path.
 PYTHON ?= python3
 # On machines where pip's default torch is the large CUDA build: the URL of PyTorch's CPU index (see README).
@@ -7,8 +7,8 @@ TORCH_INDEX ?=
 HASHED ?=
 DEMO ?= demo
 # make release: the extras of hocket to install, "" at an aggregator. The folder is its own, so that .venv stays as it is.
-EXTRAS ?= partner,s3,dask
-RELEASE ?= release
+EXTRAS := partner,s3,dask
+RELEASE := release
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,6 +16,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # the pip of a new .venv has known flaws in unpacking archives
 PIP_VERSION := $(shell sed -n "s/^pip==\([^ ]*\) .*/\1/p" requirements.hashed.txt)
 READY := $(VENV)/.ready
+
+# a .venv keeps the Python that it was made with
+ifeq ($(origin PYTHON)$(filter clean release,$(MAKECMDGOALS)),command line)
+ifneq ($(wildcard $(BIN)/python),)
+RELEASE_OF := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+IS := $(shell $(BIN)/python $(RELEASE_OF))
+WANTED := $(shell $(PYTHON) $(RELEASE_OF))
+ifneq ($(IS),$(WANTED))
+$(error $(VENV) has Python $(IS), expected $(WANTED) as PYTHON says: `make clean` first, or VENV=another folder)
+endif
+endif
+endif
 
 # what a release installs: hocket's wheel, made here, without the tools of tests
 WITH := $(if $(EXTRAS),[$(EXTRAS)])

@@ -40,7 +40,7 @@ def test_the_image_installs_what_make_release_does() -> None:
     (make,) = [shlex.split(run.partition("&&")[0]) for run in runs if run.startswith("make ")]
     makefile = (ROOT / "Makefile").read_text()
     assert make[1] in re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
-    defaults = dict(re.findall(r"^([A-Z_]+) \?=[ ]?(.*)$", makefile, re.MULTILINE))
+    defaults = dict(re.findall(r"^([A-Z_]+) [?:]=[ ]?(.*)$", makefile, re.MULTILINE))
     assert {word.split("=")[0] for word in make[2:]} <= defaults.keys()
     arguments = dict(argument.partition("=")[::2] for argument in of_kind("ARG"))
     assert arguments.pop("BASE").startswith("python:3.")
