@@ -32,7 +32,7 @@ endif
 # what a release installs: hocket's wheel, made here, without the tools of tests
 WITH := $(if $(EXTRAS),[$(EXTRAS)])
 
-.PHONY: install release demo test test-slow lint bench clean
+.PHONY: install release demo test test-slow lint bench sbom clean
 
 $(READY): pyproject.toml constraints.txt requirements.hashed.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -74,5 +74,9 @@ test-slow: $(READY)
 bench: $(READY)
 	for script in tests/benchmarks/*.py tests/benchmarks/preparation/*.py; do $(BIN)/python $$script || exit 1; done
 
+# what is installed, for legal and security: build/sbom/sbom.cdx.json (CycloneDX) and build/sbom/licences.csv
+sbom: $(READY)
+	.ci/sbom $(BIN)/python
+
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) $(VENV)-sbom demo build *.egg-info

@@ -17,6 +17,7 @@ DIRECTIONS = ("high", "low")
 _MOLAR = ("M", "mM", "uM", "nM", "pM")
 UNITS = (*_MOLAR, *(f"log10 {m}" for m in _MOLAR), *(f"-log10 {m}" for m in _MOLAR), "log10", "%", "z-score")
 COMPOUND_ID, SMILES = "input_compound_id", "smiles"
+DAY = "day"  # of a measurement; what its column is called in T1 or T0 is a partner's setting
 
 # Words of other sources that no comparison of letters leads to ours: (allowed words, their words).
 _SYNONYMS = (

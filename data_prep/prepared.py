@@ -4,7 +4,7 @@ x.npz, y_class.npz, y_regr.npz, y_censor.npz, folding.npy, cls_weights.csv and r
 unchanged. The other files: tasks.parquet and regression_tasks.parquet (one row per task, by `task_id`), assays.parquet
 (the values and tasks of each accepted assay), compounds.parquet (every input id and its row), rejected.parquet (every
 rejected row and the reason), summary.json (counts) and manifest.json (inputs, settings, digests); and descriptors.npy
-if descriptors were wanted.
+and days.npy (of first measurements), if these were wanted.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from data_prep.errors import PreparedError
 from data_prep.version import FORMAT_VERSION
 
 X_FILE, FOLDING_FILE, DESCRIPTORS_FILE = "x.npz", "folding.npy", "descriptors.npy"
+DAYS_FILE = "days.npy"
 Y_FILE, WEIGHTS_FILE, TASKS_FILE = "y_class.npz", "cls_weights.csv", "tasks.parquet"
 Y_REGR_FILE, Y_CENSOR_FILE = "y_regr.npz", "y_censor.npz"
 REGRESSION_WEIGHTS_FILE, REGRESSION_TASKS_FILE = "reg_weights.csv", "regression_tasks.parquet"
@@ -114,11 +115,14 @@ class Prepared:
     descriptors: NDArray[np.float32] | None = None
     """(n_compounds, n_descriptors), columns in the order of data_prep.descriptors.listed.DESCRIPTORS; NaN: no number.
     None unless they were wanted when the tables were prepared."""
+    days: NDArray[np.datetime64] | None = None
+    """(n_compounds,) day of each compound's first measurement, NaT: unknown; None unless a column of days was named."""
 
     def __post_init__(self) -> None:
         """Raise PreparedError unless shapes, folds, labels, values and tasks fit together."""
         self._check_compounds()
         self._check_descriptors()
+        self._check_days()
         self._check_labels()
         self._check_values()
 
@@ -144,6 +148,11 @@ class Prepared:
         _require(DESCRIPTORS_FILE, f"type {found.dtype}", "float32", found.dtype == np.float32)
         _require_shape(DESCRIPTORS_FILE, found.shape, (self.x.shape[0], len(DESCRIPTORS)))
         _require(DESCRIPTORS_FILE, "infinite values", "numbers or NaN", not np.isinf(found).any())
+
+    def _check_days(self) -> None:
+        if self.days is not None:
+            _require(DAYS_FILE, f"type {self.days.dtype}", "days", self.days.dtype == np.dtype("datetime64[D]"))
+            _require_shape(DAYS_FILE, self.days.shape, (self.x.shape[0],))
 
     def _check_labels(self) -> None:
         _require_shape(Y_FILE, self.y.shape, (self.x.shape[0], len(self.tasks)))
@@ -185,9 +194,10 @@ def read_prepared(folder: Path) -> Prepared:
     try:
         matrices = {key: _read_matrix(folder / name) for key, name in _MATRICES.items()}
         folding = np.load(folder / FOLDING_FILE, allow_pickle=False).astype(np.int64)
-        descriptors = None
-        if DESCRIPTORS_FILE in manifest["files"]:
-            descriptors = np.load(folder / DESCRIPTORS_FILE, allow_pickle=False)
+        descriptors, days = (
+            np.load(folder / name, allow_pickle=False) if name in manifest["files"] else None
+            for name in (DESCRIPTORS_FILE, DAYS_FILE)
+        )
         tasks = tuple(Task(**row) for row in pl.read_parquet(folder / TASKS_FILE).to_dicts())
         regression_tasks = tuple(
             RegressionTask(**row) for row in pl.read_parquet(folder / REGRESSION_TASKS_FILE).to_dicts()
@@ -201,6 +211,7 @@ def read_prepared(folder: Path) -> Prepared:
         regression_tasks=regression_tasks,
         manifest=manifest,
         descriptors=descriptors,
+        days=days,
     )
 
 
@@ -267,7 +278,8 @@ def manifest_of(folder: Path, facts: dict[str, Any]) -> bytes:
 
 def _files_of(manifest: dict[str, Any]) -> set[str]:
     """Return the names of the files that belong to the manifest's facts."""
-    return _FILES if manifest.get("descriptors") is None else _FILES | {DESCRIPTORS_FILE}
+    files = _FILES if manifest.get("descriptors") is None else _FILES | {DESCRIPTORS_FILE}
+    return files | {DAYS_FILE} if manifest.get("own_tables", {}).get("date_column") else files
 
 
 def _digest(folder: Path, name: str) -> str:

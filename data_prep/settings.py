@@ -333,9 +333,15 @@ class OwnTables:
     most_rejected: float = 1.0
     """Share of T1's rows; if more are rejected, or an assay whole, nothing is prepared and no run goes on; 1: any."""
 
+    date_column: str = ""
+    """Column of T1, or else of T0, with the day of each measurement, such as 2024-03-31; a time may follow. The report
+    then also compares the models on the newest compounds. A row with another text there is rejected. Empty: none.
+    """
+
     @property
     def reading(self) -> dict[str, object]:
         """What changes the accepted rows, as JSON values; empty for the defaults."""
         columns = {column: list(names) for column, names in self.columns.items()}
         facts: dict[str, object] = {"columns": columns, "unit_if_unstated": self.unit, "accept": sorted(self.accept)}
+        facts["date_column"] = self.date_column
         return {name: fact for name, fact in facts.items() if fact}

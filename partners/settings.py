@@ -1,8 +1,9 @@
 """Settings of trunk, server step and local training, each checked once when made."""
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar, Literal, Self, get_args
 
 # of conformal prediction: a class with a p-value of at most this is excluded, intervals have confidence 1 - EPSILON
@@ -12,6 +13,7 @@ SCHEMA_CONFIG: dict[str, object] = {"extra": "forbid", "strict": True, "use_attr
 """How pydantic reads a table of a configuration file as one of these classes; the text under a setting describes it."""
 
 _NOISE_KEY_BYTES = 32
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 NonLinearity = Literal["relu", "tanh"]
 InputTransform = Literal["none", "binarize", "log1p", "tanh"]
@@ -83,6 +85,12 @@ class TrunkSettings:
     input_transform: InputTransform = "none"
     """Transform of every stored value of x before the first layer, for fingerprints with counts."""
 
+    start: str = ""
+    """File of the trunk to begin from, as `hocket export trunk` writes it; the path is relative to the plan's."""
+
+    start_digest: str = ""
+    """Digest of that file's trunk, which `hocket export trunk` prints: every partner checks it."""
+
     def __post_init__(self) -> None:
         """Refuse an empty trunk, unknown choices and impossible numbers."""
         _require(len(self.hidden) > 0, "hidden", self.hidden, "at least one layer")
@@ -92,6 +100,14 @@ class TrunkSettings:
         _require(all(map(_is_share, self.dropouts)), "dropout", self.dropout, "a share in [0, 1)")
         _require_choice("non_linearity", self.non_linearity, NonLinearity)
         _require_choice("input_transform", self.input_transform, InputTransform)
+        is_digest = _DIGEST.fullmatch(self.start_digest) is not None
+        _require(is_digest or not self.start_digest, "start_digest", self.start_digest, "64 digits 0-9a-f")
+        fits = bool(self.start) == bool(self.start_digest)
+        _require(fits, "start_digest", self.start_digest, "the digest of the file in start, or neither of them")
+
+    def of_network(self) -> dict[str, object]:
+        """The settings without what the first trunk is."""
+        return {key: value for key, value in asdict(self).items() if key not in {"start", "start_digest"}}
 
     @property
     def dropouts(self) -> tuple[float, ...]:

@@ -10,7 +10,6 @@ import click
 
 from pipeline.commands import (
     audit,
-    check_matrices,
     completion,
     demo,
     doctor,
@@ -27,6 +26,7 @@ from pipeline.commands import (
     run,
     servers,
     status,
+    try_command,
     verify,
 )
 from pipeline.commands.options import OWN_PROCESS, choose_log, get_log, report_error
@@ -43,8 +43,9 @@ _SECTIONS: dict[str, tuple[click.Command, ...]] = {  # every command once, under
         key.key,
         init.init,
         prepare.prepare,
-        check_matrices.check_matrices,
+        export.check_matrices,
         doctor.doctor,
+        try_command.try_command,
         completion.completion,
     ),
     "Run": (run.partner, run.aggregator, engine.engine, status.status, servers.ui, verify.verify, inspect.inspect),

@@ -87,6 +87,12 @@ class LeftBehind(PipelineError):
     exit_code = ExitCode.SECURITY
 
 
+class WrongTrunk(PipelineError):
+    """A file or message holds another trunk than the one that the members agreed on."""
+
+    exit_code = ExitCode.SECURITY
+
+
 class OutOfStep(PipelineError):
     """A home is not at the round from which a revision of the plan goes on."""
 
@@ -101,6 +107,12 @@ class PrivacyLost(PipelineError):
 
 class BrokenTranscript(PipelineError):
     """A message of a federation is missing, superfluous or out of order."""
+
+    exit_code = ExitCode.SECURITY
+
+
+class WrongProvenance(PipelineError):
+    """A model's files, or the exchange's messages, are not those that its signed provenance lists."""
 
     exit_code = ExitCode.SECURITY
 

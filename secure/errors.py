@@ -112,5 +112,9 @@ class WrongRelease(SecureError):
     """A released seed is not the one to which its member's update commits, or a member's seed is missing."""
 
 
+class BadProvenance(SecureError):
+    """The provenance of a model is malformed."""
+
+
 class UnknownFile(SecureError):
     """A file has none of the formats of this folder."""

@@ -13,6 +13,7 @@ from secure.keys import encrypted_files as locked
 from secure.keys import group, pairing
 from secure.keys.envelopes import MAX_BYTES, parse_envelopes
 from secure.keys.keys import parse_card
+from secure.messages import provenance
 from secure.messages.messages import FORMAT, manifest_digest, parse_manifest, utc
 from secure.sealing import release
 from secure.sealing.container import ChunkReader, Header, read_chunks
@@ -67,6 +68,8 @@ def _json(data: bytes, where: str) -> dict[str, object]:
         binding, envelopes = parse_envelopes(data, where)
         described = {"plan": binding.plan, "sender": binding.sender, "group": binding.group}
         return {"what": f"payload: {binding.purpose}", **described, "envelopes": sorted(envelopes)}
+    if file_format == provenance.FORMAT:
+        return _provenance(data, where)
     if file_format == locked.FORMAT:
         document = parse_document(data, locked.KEYS, where, BadKeyFile)
         name, role = locked.describe(document, where)
@@ -77,6 +80,25 @@ def _json(data: bytes, where: str) -> dict[str, object]:
         if what in (group.WHAT, pairing.WHAT, release.WHAT):
             return {"what": what, "locked": "with its member's private keys", "content": _HIDDEN}
     raise _unknown(where)
+
+
+def _provenance(data: bytes, where: str) -> dict[str, object]:
+    """Return what a model was made of; the digests of its tables are private."""
+    found = provenance.parse_provenance(data, where)
+    rounds = [each.round_no for each in found.rounds]
+    return {
+        "what": "provenance of a partner's finished model (private)",
+        "partner": found.partner,
+        "plan": found.plan,
+        "trunk": found.trunk,
+        "members": dict(found.members),
+        "rounds": f"{len(rounds)}, the last is {rounds[-1]}" if rounds else "none",
+        "data": dict(found.data),
+        "hocket": found.version,
+        "sources": found.sources,
+        "libraries": dict(found.libraries),
+        "signature": "not checked",
+    }
 
 
 def _sealed(path: Path) -> dict[str, object]:

@@ -53,6 +53,7 @@ ONLY_IN = {
     "click": ("pipeline/cli.py", "pipeline/commands/"),
     "nvflare": ("pipeline/transport/nvflare/",),
     "mlflow": (
+        "pipeline/runs/tries/mlflow_runs.py",
         "pipeline/tracking/sync.py",
         "pipeline/tracking/process.py",
         "pipeline/tracking/local_run.py",
@@ -80,6 +81,7 @@ FLOORS = {
     "partners": [
         {"new_assays", "audit"},
         {"models"},
+        {"target_models"},
         {"assay_models"},
         {"training"},
         {"files", "privacy"},

@@ -3,6 +3,8 @@
 import socket
 from pathlib import Path
 
+import pytest
+
 from tests.support import ports
 from tests.support.ports import free_port
 
@@ -20,4 +22,6 @@ def test_a_port_in_use_is_not_free(monkeypatch):
 def test_no_connection_takes_a_free_port():
     """The system gives other ports to connections."""
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    if first < 20_000:
+        pytest.skip(f"needs a system that gives connections ports from 20,000 on; this one begins at {first}")
     assert max(free_port() for _ in range(200)) < first

@@ -242,12 +242,10 @@ class Shell:
             process.wait()
 
     def do(self, line: str) -> None:
-        """Carry out a line, for every partner where it is one that each does."""
-        names = words_of(line)
-        alone = names[1] == "ui" or "deal" in names or "P02" in line or "P01" not in line
-        for name in ("P01",) if alone else PARTNERS:
+        """Carry out a line, for every partner where it says so."""
+        for name in PARTNERS if "# each partner" in line else ("P01",):
             self._do(line.replace("P01", name))
-        if names[1:3] == ["init", "plan"]:
+        if words_of(line)[1:3] == ["init", "plan"]:
             make_small(self._folder / "plan.toml")
 
     def answer(self, start: str, question: str) -> str:

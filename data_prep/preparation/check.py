@@ -25,6 +25,7 @@ from data_prep.tables.tables import (
     read_activities,
     read_assays,
     read_structures,
+    table_with_days,
 )
 from data_prep.tables.units import UNSTATED, unit_named
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:  # RDKit is large, and not needed unless structures are checke
     from data_prep.preparation.structure_check import StructureCheck
 
 _SHOWN_ROWS = 5
-_READERS = {"T0": read_assays, "T1": read_activities, "T2": read_structures}
+_TABLES = ("T0", "T1", "T2")
 _CATALOGUE = {
     "missing_catalog_id": "of type CATALOG-PANEL without catalog_assay_id: taken as NON-CATALOG-PANEL",
     "catalog_id_ignored": "with catalog_assay_id and another type than CATALOG-PANEL or PANEL: the id is ignored",
@@ -92,7 +93,7 @@ def check(
         findings += _check_activities(rows["T1"])
     if "T2" in rows:
         findings += _check_structures(rows["T2"])
-    if len(rows) < len(_READERS):
+    if len(rows) < len(_TABLES):
         return TableCheck(findings)
     read_ones = input_tables(tables["T0"], tables["T1"], tables["T2"], settings, own)
     return _check_together(read_ones, rows["T1"], settings, own, structures, findings)
@@ -102,15 +103,27 @@ def _read(paths: Sequence[Path], own: OwnTables) -> tuple[dict[str, Table], list
     """Return the tables that can be read, by name, and findings about files and columns."""
     tables: dict[str, Table] = {}
     findings: list[TableFinding] = []
-    for (name, read), path in zip(_READERS.items(), paths, strict=True):
+    try:
+        dated = table_with_days(paths[0], paths[1], own.date_column, own.columns)
+    except TableError as error:
+        dated = ""
+        findings.append(TableFinding("T1", str(error), serious=True, stops=True))
+    for name, path in zip(_TABLES, paths, strict=True):
         try:
-            tables[name] = read(path, own.columns)
+            tables[name] = _read_table(name, path, own, own.date_column if dated == name else "")
             notes = column_notes(path, name, own.columns)
             findings += [TableFinding(name, note, serious=False) for note in notes]
         except TableError as error:
             texts = [str(error), *getattr(error, "__notes__", [])]  # a note says what to do
             findings.append(TableFinding(name, "; ".join(texts), serious=True, stops=True))
     return tables, findings
+
+
+def _read_table(name: str, path: Path, own: OwnTables, date_column: str) -> Table:
+    if name == "T2":
+        return read_structures(path, own.columns)
+    read = read_assays if name == "T0" else read_activities
+    return read(path, own.columns, date_column)
 
 
 def _check_rows(name: str, table: Table) -> list[TableFinding]:

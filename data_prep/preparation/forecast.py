@@ -48,6 +48,8 @@ class Forecast:
     regression: TaskForecast
     training_labels: int  # of the classification tasks, outside test and validation fold
     training_values: int  # the same of the regression tasks
+    training_compounds: int  # with such a label
+    measured_compounds: int  # with such a label or value
     even_folds: bool  # compounds were split evenly, so more tasks are scored than with scaffolds as folds
 
     @property
@@ -81,13 +83,16 @@ def forecast(
     folds = np.random.default_rng(_SEED).integers(settings.folds.n_folds, size=n_rows) if folding is None else folding
     tasks = make_tasks(assays, values, folds, settings)
     labels, regression_values = _training_entries(tasks, values, folds, settings)
+    measured = np.concatenate([labels, regression_values])
     return Forecast(
         assays=assays["input_assay_id"].n_unique(),
         measured=values["input_assay_id"].n_unique(),
         classification=_count(tasks.classification, *_classification_reasons(settings.activities)),
         regression=_count(tasks.regression, *_regression_reasons(settings)),
-        training_labels=labels,
-        training_values=regression_values,
+        training_labels=labels.size,
+        training_values=regression_values.size,
+        training_compounds=np.unique(labels).size,
+        measured_compounds=np.unique(measured).size,
         even_folds=folding is None,
     )
 
@@ -149,11 +154,11 @@ def _reasons(training: _Lack, auxiliary: str, scoring: _Lack) -> _Reasons:
 
 def _training_entries(
     tasks: AllTasks, values: pl.DataFrame, folding: NDArray[np.int64], settings: Preparation
-) -> tuple[int, int]:
-    """Return the numbers of labels and regression values of trained tasks outside the test and validation fold."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the compound of each label and of each regression value of trained tasks, outside held-out folds."""
     trains = ~np.isin(folding, (settings.folds.test, settings.folds.validation))
     trained = tasks.classification.filter("training_quorum").select("candidate")
     labels = tasks.labels.join(trained, on="candidate")["row"].to_numpy()
     regression = tasks.regression.filter("training_quorum").select("input_assay_id")
     regression_values = values.join(regression, on="input_assay_id")["row"].to_numpy()
-    return int(trains[labels].sum()), int(trains[regression_values].sum())
+    return labels[trains[labels]], regression_values[trains[regression_values]]

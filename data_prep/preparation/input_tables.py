@@ -3,8 +3,11 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from data_prep.columns import DAY
 from data_prep.errors import ThresholdsFromData
 from data_prep.labels.activities import credible
 from data_prep.labels.catalogue import settle_catalogue
@@ -14,7 +17,9 @@ from data_prep.labels.thresholds import uses_experts
 from data_prep.preparation.forecast import forecast
 from data_prep.preparation.losses import Losses, expect_a_task, expect_few, losses_of, unmatched_notes
 from data_prep.settings import OwnTables, Preparation
-from data_prep.tables.tables import Table, column_notes, read_activities, read_assays, read_structures
+from data_prep.tables.tables import Table, column_notes, read_activities, read_assays, read_structures, table_with_days
+
+Days = NDArray[np.datetime64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +38,31 @@ class InputTables:
 
         rows : `input_compound_id` and `row` of every compound
         """
-        row_of = rows.select(pl.col("input_compound_id").cast(pl.Categorical), "row")
-        measured = self.plausible.accepted.join(row_of, on="input_compound_id", how="left", maintain_order="left")
-        credible_rows = credible(self.settled, measured, settings.activities)
+        credible_rows = self._credible(rows, settings)
         values = aggregate(credible_rows.accepted, settings.activities)
         rejected = pl.concat([self.plausible.rejected, credible_rows.rejected, values.rejected])
         return Table(values.accepted, rejected)
+
+    def _credible(self, rows: pl.DataFrame, settings: Preparation) -> Table:
+        row_of = rows.select(pl.col("input_compound_id").cast(pl.Categorical), "row")
+        measured = self.plausible.accepted.join(row_of, on="input_compound_id", how="left", maintain_order="left")
+        return credible(self.settled, measured, settings.activities)
+
+    def first_days(self, rows: pl.DataFrame, settings: Preparation, n_compounds: int) -> Days | None:
+        """Return the day of each compound's first credible measurement, (n_compounds,), NaT: unknown.
+
+        rows : as for `values`. None if no days were read.
+        """
+        measured = self._credible(rows, settings).accepted
+        if DAY not in measured.columns and DAY in self.settled.columns:
+            of_assay = self.settled.unique("input_assay_id").select("input_assay_id", DAY)
+            measured = measured.join(of_assay, on="input_assay_id", how="left")
+        if DAY not in measured.columns:
+            return None
+        first = measured.drop_nulls(DAY).group_by("row").agg(pl.col(DAY).min())
+        days = np.full(n_compounds, np.datetime64("NaT"), dtype="datetime64[D]")
+        days[first["row"].to_numpy()] = first[DAY].to_numpy()
+        return days
 
     def all_rejected(self, *rejected: pl.DataFrame) -> pl.DataFrame:
         """Return these rejected rows with those of T0 and T2, each activity with its true reason."""
@@ -70,8 +94,11 @@ class InputTables:
 
 def read_tables(t0: Path, t1: Path, t2: Path, settings: Preparation, own: OwnTables) -> InputTables:
     """Read the three tables. Raises TableError."""
-    structures, assays = read_structures(t2, own.columns), read_assays(t0, own.columns)
-    tables = input_tables(assays, read_activities(t1, own.columns), structures, settings, own)
+    with_days = table_with_days(t0, t1, own.date_column, own.columns)
+    structures = read_structures(t2, own.columns)
+    assays = read_assays(t0, own.columns, own.date_column if with_days == "T0" else "")
+    activities = read_activities(t1, own.columns, own.date_column if with_days == "T1" else "")
+    tables = input_tables(assays, activities, structures, settings, own)
     notes = (
         f"{table}: {note}"
         for table, path in (("T0", t0), ("T1", t1), ("T2", t2))

@@ -15,6 +15,7 @@ _UNIT = "state the unit of the values in T1's column standard_unit or as [data] 
 STRUCTURE_ADVICE = "correct the structures in T2; `hocket prepare CONFIG --check --all-structures` counts them"
 _ADVICE = {  # by reason; most of the rows are of few reasons
     "unreadable": "save T1 in UTF-8, with the same number of fields in each row",
+    "bad_date": "write days as 2024-03-31 in the column that [data] date_column names, or leave them empty",
     "missing_value": "leave rows without a value out of T1",
     "not_a_number": "write numbers with a decimal point in standard_value, and < or > in standard_qualifier",
     "unknown_compound": "T2 needs each input_compound_id of T1, written alike, capitals included",

@@ -23,7 +23,7 @@ from data_prep.labels.all_tasks import make_tasks
 from data_prep.labels.plausibility import PlausibleActivities
 from data_prep.labels.regression import value_matrices
 from data_prep.labels.tasks import assay_report, label_matrix
-from data_prep.preparation.input_tables import InputTables, read_tables
+from data_prep.preparation.input_tables import Days, InputTables, read_tables
 from data_prep.preparation.losses import Losses, expect_few, implausible_notes
 from data_prep.preparation.summary import (
     assay_summary,
@@ -55,6 +55,7 @@ class _Result:
     losses: Losses
     plausible: PlausibleActivities
     notes: tuple[str, ...]  # about columns that are not read
+    days: Days | None  # of each compound's first measurement
 
     @property
     def trained(self) -> pl.DataFrame:
@@ -150,6 +151,7 @@ def _compute(
         losses=tables.losses(values, rejected, settings, own),
         plausible=tables.plausible,
         notes=tables.notes,
+        days=tables.first_days(compounds.rows, settings, n_compounds) if own.date_column else None,
     )
 
 
@@ -186,6 +188,7 @@ def _summary(result: _Result, settings: Preparation) -> dict[str, Any]:
             *balance_warnings(folds, settings.folds),
             *_machine_warnings(result),
             *result.notes,
+            *_undated(result),
             *implausible_notes(result.plausible.implausible, result.plausible.likely_unit),
         ],
     }
@@ -209,6 +212,13 @@ def _machine_warnings(result: _Result) -> list[str]:
     ]
 
 
+def _undated(result: _Result) -> list[str]:
+    """Return a warning if compounds have no day although days were read."""
+    n_undated = 0 if result.days is None else int(np.isnat(result.days).sum())
+    n = result.compounds.x.shape[0]
+    return [f"{n_undated:,} of {n:,} compounds have no day of a measurement"] if n_undated else []
+
+
 def _write(folder: Path, result: _Result, summary: dict[str, Any], facts: dict[str, Any]) -> None:
     matrices = {
         prepared.X_FILE: result.compounds.x,
@@ -221,6 +231,8 @@ def _write(folder: Path, result: _Result, summary: dict[str, Any], facts: dict[s
     np.save(folder / prepared.FOLDING_FILE, result.compounds.folding)
     if result.compounds.descriptors is not None:
         np.save(folder / prepared.DESCRIPTORS_FILE, result.compounds.descriptors)
+    if result.days is not None:
+        np.save(folder / prepared.DAYS_FILE, result.days)
     weights = [pl.col("assay_type").alias("task_type"), pl.col("training_weight"), pl.col("aggregation_weight")]
     catalogue = pl.col("catalog_assay_id").alias("catalog_id")
     trained, regression = result.trained, result.trained_regression

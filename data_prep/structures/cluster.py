@@ -30,7 +30,8 @@ from data_prep.structures.watchdog import end_idle, guarded
 from data_prep.version import CODE_VERSION
 
 LOCAL = "local:"
-_CONNECT_S = 20.0  # limit for the scheduler's answer, and for its first worker
+_CONNECT_S = 20.0  # limit for the scheduler's answer
+_FIRST_WORKER_S = 20.0
 _LOOK_S = 2.0  # between two checks whether there are any workers
 _AHEAD = 3  # tasks sent per thread of the cluster: one runs, the others wait
 
@@ -193,9 +194,9 @@ class DaskCluster:
             self._expect_fit_settings()
         client = self._opened.enter_context(self._opened_client(place))
         try:
-            client.wait_for_workers(1, timeout=_CONNECT_S)
+            client.wait_for_workers(1, timeout=_FIRST_WORKER_S)
         except TimeoutError as cause:
-            error = ClusterError(f"{self._scheduler}: no worker within {_CONNECT_S:g} s, expected at least one")
+            error = ClusterError(f"{self._scheduler}: no worker within {_FIRST_WORKER_S:g} s, expected at least one")
             error.add_note(f"start one, with the same version of hocket installed: dask worker {self._scheduler}")
             raise error from cause
         self._expect_equal_versions(client)

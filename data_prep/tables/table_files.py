@@ -6,6 +6,7 @@ from pathlib import Path
 import fastexcel
 import polars as pl
 
+from data_prep.columns import DAY
 from data_prep.errors import TableError
 from data_prep.tables.csv_blocks import csv_blocks, csv_header, flagged
 from data_prep.tables.header import Wanted, match_columns, n_matches
@@ -54,7 +55,8 @@ def _as_text(rows: pl.DataFrame, name: str, path: Path) -> pl.Expr:
     text_like = dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)
     if name.endswith("_id") and not (dtype.is_integer() or text_like):
         raise TableError(f"{path.name}: column {name}: found {dtype}, expected text or whole numbers")
-    if not (dtype.is_numeric() or dtype == pl.Boolean or text_like):
+    is_day = name == DAY and dtype in (pl.Date, pl.Datetime)
+    if not (dtype.is_numeric() or dtype == pl.Boolean or text_like or is_day):
         dtype_name = dtype.base_type()  # the full type of an Enum or Struct would list its values
         raise TableError(f"{path.name}: column {name}: found {dtype_name}, expected text, numbers or truth values")
     text = pl.col(name).cast(pl.String).str.strip_chars()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from data_prep.columns import COMPOUND_ID, FALSE_WORDS, QUALIFIER_OF, SMILES, TRUE_WORDS, names_of
+from data_prep.columns import COMPOUND_ID, DAY, FALSE_WORDS, QUALIFIER_OF, SMILES, TRUE_WORDS, names_of
 from data_prep.errors import TableError
 from data_prep.settings import ASSAY_TYPES
 from data_prep.tables.header import Wanted, misspelled_columns, wanted_columns
@@ -48,6 +48,7 @@ _EXPERTS = tuple(name for name in _T0_OPTIONAL if name.startswith("expert_thresh
 _T0_KEPT = ("assay_type", "direction", "catalog_assay_id", "parent_assay_id")
 QUALIFIER = pl.Enum(["<", ">", "="])  # ascending precision
 _NUMBER_OF_NOTE = {"qualified": r"^(<|>|=|~|≤|≥).*[0-9]", "decimal_comma": r"^[-+]?[0-9]+,[0-9]+$"}
+_ISO_DAY = r"^([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ].*)?$"  # ISO 8601; a time after the day is left out
 _NO_NUMBER = ("", "nan", "na", "n/a", "null", "none")  # texts for "not measured"
 
 
@@ -92,9 +93,24 @@ Renamed = Mapping[str, Sequence[str]]
 """Names that columns have in the partner's files, by the column's own name: the first that a file has is taken."""
 
 
-def wanted_of(table: str, renamed: Renamed | None = None) -> Wanted:
-    """Return the columns that are read from table T0, T1 or T2."""
-    return wanted_columns(names_of(table, required=True), names_of(table, required=False), renamed)
+def wanted_of(table: str, renamed: Renamed | None = None, date_column: str = "") -> Wanted:
+    """Return the columns that are read from table T0, T1 or T2; date_column : its name in the file, "" for none."""
+    wanted = wanted_columns(names_of(table, required=True), names_of(table, required=False), renamed)
+    if not date_column:
+        return wanted
+    return Wanted((*wanted.required, DAY), wanted.optional, {**wanted.names, DAY: (date_column,)})
+
+
+def table_with_days(t0: Path, t1: Path, date_column: str, renamed: Renamed | None = None) -> str:
+    """Return which of T1 and T0 has the column, T1 if both have it, "" if none is wanted. Raises TableError."""
+    if not date_column:
+        return ""
+    for table, path in (("T1", t1), ("T0", t0)):
+        if date_column.casefold() in (name.casefold() for name in read_header(path, wanted_of(table, renamed))):
+            return table
+    error = TableError(f"{t1.name}, {t0.name}: found no column {date_column} in any of them, expected days")
+    error.add_note("[data] date_column in partner.toml names the column; without it no day is read")
+    raise error
 
 
 def misspelled(path: Path, table: str, renamed: Renamed | None = None) -> dict[str, str]:
@@ -113,15 +129,17 @@ def column_notes(path: Path, table: str, renamed: Renamed | None = None) -> list
     return notes
 
 
-def read_assays(path: Path, renamed: Renamed | None = None) -> Table:
+def read_assays(path: Path, renamed: Renamed | None = None, date_column: str = "") -> Table:
     """Read T0: one row per assay with `assay_type`, `is_binary`, `use_in_regression`, `direction`, `experts`.
 
     Accepted ids are an Enum of all of them, sorted; `experts` are the distinct expert thresholds, ascending. Equal
     rows of an assay count once; different rows of one assay are rejected as `conflicting_assay`. Codes:
-    `unreadable`, `missing_id`, `unknown_assay_type`, `bad_direction`, `bad_flag`, `bad_threshold`, `conflicting_assay`.
+    `unreadable`, `missing_id`, `unknown_assay_type`, `bad_direction`, `bad_flag`, `bad_threshold`, `bad_date`,
+    `conflicting_assay`. date_column : see read_activities.
     """
-    read = pl.concat(read_blocks(path, wanted_of("T0", renamed)))
-    definition = [*_T0_REQUIRED, *_T0_OPTIONAL]
+    read = pl.concat(read_blocks(path, wanted_of("T0", renamed, date_column)))
+    days = [DAY] if date_column else []
+    definition = [*_T0_REQUIRED, *_T0_OPTIONAL, *days]
     experts = [_number(name) for name in _EXPERTS]
     rows = read.with_columns(
         _text("assay_type").str.to_uppercase(),
@@ -144,24 +162,28 @@ def read_assays(path: Path, renamed: Renamed | None = None) -> Table:
             bad_direction=~pl.col("direction").is_in(["", "low", "high"]),
             bad_flag=pl.col("binary").is_null() | pl.col("regression").is_null(),
             bad_threshold=pl.col("bad_threshold").fill_null(value=False),
+            **_bad_dates(date_column),
             conflicting_assay=pl.col("conflicting"),
         ),
     )
     assay_ids = pl.Enum(table.accepted["input_assay_id"].unique().sort())
     flags = [pl.col("binary").alias("is_binary"), pl.col("regression").alias("use_in_regression")]
     ids = pl.col("input_assay_id").cast(assay_ids)
-    accepted = table.accepted.select("input_row", ids, *_T0_KEPT, "experts", *flags)
+    accepted = table.accepted.select("input_row", ids, *_T0_KEPT, "experts", *flags, *_days(days))
     return Table(accepted, table.rejected, _noted(rows), _unknown(read, table.rejected))
 
 
-def read_activities(path: Path, renamed: Renamed | None = None) -> Table:
+def read_activities(path: Path, renamed: Renamed | None = None, date_column: str = "") -> Table:
     """Read T1: rows with a finite `standard_value` and a `standard_qualifier` out of <, = and >; ids as categories.
 
     `unit` is that of `standard_unit` (data_prep.tables.units.UNIT); values are not converted here.
+    date_column : the file's column of days; accepted rows then have `day`, null if the text is empty.
     Codes: `unreadable`, `missing_id`, `missing_value`, `not_a_number`, `not_finite`, `unknown_qualifier`,
-    `unknown_unit`. Raises TableError if no value at all is a number, since the column then holds something else.
+    `unknown_unit`, `bad_date`. Raises TableError if no value at all is a number, since the column then holds something
+    else.
     """
-    blocks = [_check_activities(block) for block in read_blocks(path, wanted_of("T1", renamed))]
+    wanted = wanted_of("T1", renamed, date_column)
+    blocks = [_check_activities(block, date_column) for block in read_blocks(path, wanted)]
     table = Table(
         pl.concat(b.accepted for b in blocks),
         pl.concat(b.rejected for b in blocks),
@@ -176,7 +198,7 @@ def read_activities(path: Path, renamed: Renamed | None = None) -> Table:
     return table
 
 
-def _check_activities(rows: pl.DataFrame) -> Table:
+def _check_activities(rows: pl.DataFrame, date_column: str = "") -> Table:
     number = _number("standard_value")
     qualifier = _text("standard_qualifier").replace_strict(QUALIFIER_OF, default=None, return_dtype=QUALIFIER)
     unit = units_of(rows["standard_unit"])
@@ -191,11 +213,13 @@ def _check_activities(rows: pl.DataFrame) -> Table:
             not_finite=~pl.col("value").is_finite(),
             unknown_qualifier=pl.col("standard_qualifier").is_null(),
             unknown_unit=pl.col("unit").is_null(),
+            **_bad_dates(date_column),
         ),
     )
     ids = [pl.col(name).cast(pl.Categorical) for name in ("input_compound_id", "input_assay_id")]
     value = pl.col("value").alias("standard_value")
-    accepted = table.accepted.select("input_row", *ids, "standard_qualifier", value, "unit")
+    days = _days([DAY] if date_column else [])
+    accepted = table.accepted.select("input_row", *ids, "standard_qualifier", value, "unit", *days)
     noted = pl.concat([_noted(rows), _noted_values(rows, table.rejected)])
     return Table(accepted, table.rejected, noted, _unknown(rows, table.rejected))
 
@@ -248,6 +272,19 @@ def _noted_values(rows: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
         values.filter(number.str.contains(pattern)).select("input_row", pl.lit(note).alias("note"))
         for note, pattern in _NUMBER_OF_NOTE.items()
     )
+
+
+def _bad_dates(date_column: str) -> dict[str, pl.Expr]:
+    """Return the condition under which a row's day cannot be read, by its code; nothing if no day is wanted."""
+    return {"bad_date": pl.col(DAY).is_not_null() & _day().is_null()} if date_column else {}
+
+
+def _days(columns: Sequence[str]) -> list[pl.Expr]:
+    return [_day().alias(column) for column in columns]
+
+
+def _day() -> pl.Expr:
+    return pl.col(DAY).str.extract(_ISO_DAY).str.to_date("%Y-%m-%d", strict=False)
 
 
 def _text(name: str) -> pl.Expr:

@@ -24,6 +24,7 @@ from partners.network.server_state import ServerState, initial_server_state
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout, initial_pieces, initial_trunk, trunk_digest
 from partners.settings import ServerOptimiser
+from partners.training_data.task_keys import TaskKeys
 
 _CHANGE, _RESIDUAL = "change", "residual"
 
@@ -45,6 +46,18 @@ class FirstRound:
     server: ServerOptimiser
     bounds: NDArray[np.float64]  # (n_tensors,) largest change a parameter of the tensor may have
     columns: NDArray[np.int64] | None = None  # (layout.n_columns,) input columns in the vector; None: all
+    start: "TrunkFile | None" = None  # the whole first trunk; None: drawn from the seed
+
+    def vector(self) -> NDArray[np.float32]:
+        """RoundStart.vector of the first round."""
+        return initial_trunk(self.layout, self.seed, self.columns, self._started())
+
+    def pieces(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Positions and values of the same vector, in order, one piece at a time."""
+        return initial_pieces(self.layout, self.seed, self.columns, self._started())
+
+    def _started(self) -> NDArray[np.float32] | None:
+        return self.start.read() if self.start else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +73,7 @@ class RoundStart:
     )  # heads, optimiser, columns of its own; None before the first training; shared head rows as in vector
     residual: NDArray[np.float32] | None  # (n_params,) left by rounding and clipping, added to the next update
     under: Provenance  # of the sum that made it
+    tasks: TaskKeys | None = None  # of the heads, in the order of their rows; None: not known
 
     def model(self, columns: InputColumns) -> tuple[NDArray[np.float32], PartnerState]:
         """Whole trunk (layout.trunk.n_params,) and heads of a partner that has trained, to predict with.
@@ -78,7 +92,9 @@ class RoundStart:
     def write(self, path: Path) -> None:
         """Write the checkpoint atomically, and the folder if it is missing."""
         vectors = {} if self.residual is None else {_RESIDUAL: self.residual}
-        facts = {"bounds": self.bounds.tolist(), "under": asdict(self.under)}
+        facts: dict[str, Any] = {"bounds": self.bounds.tolist(), "under": asdict(self.under)}
+        if self.tasks is not None:
+            facts["tasks"] = asdict(self.tasks)
         _save(path, Checkpoint(self.vector, self.private, self.server, facts=facts, vectors=vectors))
 
     @classmethod
@@ -99,6 +115,7 @@ class RoundStart:
             private=checkpoint.partner,
             residual=checkpoint.vectors.get(_RESIDUAL),
             under=_provenance(checkpoint.facts, path),
+            tasks=_tasks(checkpoint.facts, path),
         )
 
 
@@ -116,13 +133,13 @@ class StoredStart:
     def vector(self) -> NDArray[np.float32]:
         """RoundStart.vector."""
         if not self.path.exists():
-            return initial_trunk(self.first.layout, self.first.seed, self.first.columns)
+            return self.first.vector()
         return self._read("trunk").need_trunk(self.path)
 
     def pieces(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Slices and values of the vector, in order, one piece at a time."""
         if not self.path.exists():
-            return initial_pieces(self.first.layout, self.first.seed, self.first.columns)
+            return self.first.pieces()
         return trunk_pieces(self.path)
 
     def private(self) -> PartnerState | None:
@@ -155,6 +172,11 @@ class StoredStart:
     def under(self) -> Provenance | None:
         """RoundStart.under, read without the arrays; None for the first start."""
         return _provenance(read_facts(self.path), self.path) if self.path.exists() else None
+
+    @property
+    def tasks(self) -> TaskKeys | None:
+        """RoundStart.tasks, read without the arrays."""
+        return _tasks(read_facts(self.path), self.path) if self.path.exists() else None
 
     @property
     def n_params(self) -> int:
@@ -234,6 +256,18 @@ def _provenance(facts: Mapping[str, Any], path: Path) -> Provenance:
         return Provenance(**facts["under"])
     except (KeyError, TypeError):
         raise CheckpointDamaged(f"{path}: is damaged: does not name the plan under which it was made") from None
+
+
+def _tasks(facts: Mapping[str, Any], path: Path) -> TaskKeys | None:
+    keys = facts.get("tasks")
+    try:
+        return (
+            None
+            if keys is None
+            else TaskKeys(*(tuple(map(str, keys[kind])) for kind in ("classification", "regression")))
+        )
+    except (KeyError, TypeError):
+        raise CheckpointDamaged(f"{path}: is damaged: does not name the tasks of its heads") from None
 
 
 def _save(path: Path, checkpoint: Checkpoint) -> None:

@@ -24,8 +24,10 @@ from partners.training_data.training_set import TrainingSet
 class Labels:
     """Classification labels of a fold, and the model's predictions for them."""
 
+    row: NDArray[np.int64]  # (n_labels,) of the training set
     task: NDArray[np.int64]  # (n_labels,)
     active: NDArray[np.bool_]  # (n_labels,)
+    logit: NDArray[np.float64]  # (n_labels,) probabilities of 1 - 1e-9 would tie
     probability: NDArray[np.float64]  # (n_labels,) of being active
 
 
@@ -128,8 +130,10 @@ def _fold_scores(data: TrainingSet, fold: int, outputs: Outputs, preparation: Pr
 
 def _labels(data: TrainingSet, rows: NDArray[np.int64], outputs: Outputs) -> Labels:
     labels = data.y[rows].tocoo()
-    probability = outputs.probabilities[labels.row, labels.col].astype(np.float64)
-    return Labels(labels.col.astype(np.int64), labels.data > 0, probability)
+    logit, probability = (
+        values[labels.row, labels.col].astype(np.float64) for values in (outputs.logits, outputs.probabilities)
+    )
+    return Labels(rows[labels.row], labels.col.astype(np.int64), labels.data > 0, logit, probability)
 
 
 def _values(data: TrainingSet, rows: NDArray[np.int64], outputs: Outputs) -> Values:

@@ -4,7 +4,7 @@ An input column is what one fingerprint bit adds to the first layer: a row of `t
 columns that enough partners hold. All others belong to each partner: trained on its own compounds, never sent.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -31,6 +31,8 @@ class InputColumns:
     flagged: NDArray[np.int64] = field(default_factory=lambda: NO_COLUMNS)  # by this partner, ascending
     withheld: NDArray[np.int64] = field(default_factory=lambda: NO_COLUMNS)  # held, but not flagged, ascending
     trunk_seed: int = 0  # of the first trunk: columns of this partner's own begin as they are there
+    start: Callable[[], NDArray[np.float32] | None] = field(default=lambda: None)
+    """Reads the whole first trunk (layout.trunk.n_params,), if it is not drawn from the seed."""
 
     @property
     def is_counted(self) -> bool:
@@ -61,7 +63,7 @@ class InputColumns:
         """State before any training, with this partner's own columns as they are in the first trunk."""
         if not self.is_counted:
             return state
-        first = layout.trunk.views(initial_trunk(layout.trunk, self.trunk_seed))[INPUT_WEIGHT]
+        first = layout.trunk.views(initial_trunk(layout.trunk, self.trunk_seed, start=self.start()))[INPUT_WEIGHT]
         return replace(state, columns=copied(first[self.own]))
 
     def trunk(self, layout: TrunkLayout, vector: NDArray[np.float32], state: PartnerState) -> NDArray[np.float32]:

@@ -101,7 +101,12 @@ def _shapes(n_inputs: int, hidden: tuple[int, ...], n_rows: int) -> Iterator[tup
         yield CATALOGUE_BIAS, (n_rows,)
 
 
-def initial_trunk(layout: TrunkLayout, seed: int, columns: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+def initial_trunk(
+    layout: TrunkLayout,
+    seed: int,
+    columns: NDArray[np.int64] | None = None,
+    start: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
     """First shared vector of a federation: (n_params,) float32, the same on every machine for the same seed.
 
     Only PCG64's raw output is used, whose stream numpy guarantees; numpy's distributions may change. Weights are
@@ -109,19 +114,25 @@ def initial_trunk(layout: TrunkLayout, seed: int, columns: NDArray[np.int64] | N
     other heads are, biases zero. The trunk is the same with and without a catalogue.
     columns : input columns that have a place in the vector, (layout.n_columns,) ascending; None: all. They have the
         values that they have in the whole trunk.
+    start : (layout.trunk.n_params,) the whole trunk to begin from; None: drawn from the seed, as rows always are
     """
     trunk = empty((layout.n_params,))
-    for place, values in initial_pieces(layout, seed, columns):
+    for place, values in initial_pieces(layout, seed, columns, start):
         trunk[place] = values
     return trunk
 
 
 def initial_pieces(
-    layout: TrunkLayout, seed: int, columns: NDArray[np.int64] | None = None
+    layout: TrunkLayout,
+    seed: int,
+    columns: NDArray[np.int64] | None = None,
+    start: NDArray[np.float32] | None = None,
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Positions and values of `initial_trunk`, in order, a piece at a time."""
     whole = trunk_layout(layout.n_inputs, layout.hidden, layout.n_rows)
     drawn = _drawn(whole.tensors, np.random.PCG64(seed))
+    if start is not None:
+        drawn = ((place, start[place] if place.stop <= start.size else values) for place, values in drawn)
     return drawn if columns is None else _with_columns(drawn, whole, columns)
 
 

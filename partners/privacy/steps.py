@@ -10,3 +10,8 @@ class NoisedSteps:
     n_steps: int
     sampling_share: float  # probability with which a compound is in a batch
     noise_multiplier: float
+
+
+def sampling_share(n_compounds: int, batch_size: int) -> float:
+    """Probability with which a compound is in a random batch of this size on average; 1 if there are not so many."""
+    return min(1.0, batch_size / n_compounds)

@@ -203,7 +203,7 @@ def _facts(
         "kind": _KIND,
         "data": training_set.digest(),
         "first_trunk": trunk_digest(first_trunk),
-        "trunk_settings": asdict(trunk_settings),
+        "trunk_settings": trunk_settings.of_network(),
         "training": asdict(training),
         "n_steps": n_steps,
     }

@@ -12,6 +12,7 @@ from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout
 from partners.settings import Training
 from partners.training.training import round_seed, seeded_state
+from partners.training_data.task_keys import TaskKeys
 from partners.training_data.training_set import TrainingSet
 
 
@@ -28,6 +29,7 @@ class PartnerData:
     counts: HolderCounts = field(default_factory=HolderCounts)  # of the catalogue's rows
     columns: InputColumns = field(default_factory=InputColumns)  # which input columns are shared, and which its own
     chance: tuple[int, ...] = field(default=(), repr=False)  # part of every seed; never leaves the partner
+    tasks: TaskKeys = field(default_factory=TaskKeys)  # in the order of the heads' rows; never leaves the partner
 
     def seed(self, round_no: int, attempt: int = 1, revision: int = 1) -> tuple[int, ...]:
         """Seed of one attempt at a round, all counted from 1; each attempt and revision has a different seed."""

@@ -18,6 +18,7 @@ from partners.network.tied_heads import Groups
 from partners.network.trunk import TrunkLayout, check_layers, check_trunk
 from partners.privacy.draws import poisson_batches
 from partners.privacy.noised_network import NoisedNetwork
+from partners.privacy.steps import sampling_share
 from partners.settings import NoiseSettings, Training, TrunkSettings
 from partners.training.optimiser import Optimiser, check_moments, learning_rate_at, steps_per_epoch
 from partners.training_data.aligned_arrays import copied
@@ -179,8 +180,8 @@ def shuffled_rows(rows: NDArray[np.int64], batch_size: int, rng: np.random.Gener
 
 
 def sampling_share_of(training_set: TrainingSet, training: Training) -> float:
-    """Probability with which a compound is in a random batch of `batch_size` on average; 1 if there are not so many."""
-    return min(1.0, training.batch_size / training_set.training_rows.size)
+    """Probability with which a training compound is in a random batch of `batch_size` on average."""
+    return sampling_share(training_set.training_rows.size, training.batch_size)
 
 
 class Stepper:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.audit.provenance import check_files
 from pipeline.errors import ConfigError
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
@@ -17,10 +18,11 @@ from secure.ciphertexts.parameters import seal_parameters
 from secure.errors import UnknownFile
 from secure.files import open_plain, read_plain
 from secure.inspect import inspect_file
+from secure.messages.provenance import MAX_BYTES, PROVENANCE_FILE, parse_provenance
 
 # pages and figures: description, text near the beginning, last bytes
 _PICTURES = {
-    ".html": ("page of a report", b'name="generator" content="hocket', b"</html>"),
+    ".html": ("page of a report or an audit", b'name="generator" content="hocket', b"</html>"),
     ".svg": ("figure of a report", b"hocket", b"</svg>\n"),
     ".png": ("figure of a report", b"hocket", b"IEND\xaeB`\x82"),
 }
@@ -35,6 +37,7 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
     "consortium.json": ("partners' shareable summaries, merged", {"federation", "plan", "partners"}),
     "catalogue.json": ("how many partners hold each catalogue task and input column (private)", {"plan", "counts"}),
     "columns.json": ("input columns that a partner flagged or withheld (private)", {"flagged", "withheld"}),
+    "rows.json": ("rows of the catalogue that a partner flagged (private)", {"plan", "tasks"}),
     "model.json": ("description of a partner's finished model (private)", {"partner", "federation"}),
     "added.json": ("assays that a partner added to its model (private)", {"kind", "added", "refused"}),
     "audit.json": ("what the result tells about a partner's compounds (private)", {"partner", "columns", "views"}),
@@ -43,6 +46,7 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
     "finished.json": ("end of a member's run", {"plan"}),
     "tracked.json": ("end of a member's MLflow run", {"run"}),
     "notified.json": ("notices that a member's run has sent", set()),
+    "tries.json": ("settings that a partner tried, with their scores (private)", {"plan", "trials"}),
     "sent.json": ("files that a member's MLflow run has", {"run", "files", "left"}),
     _RECORD: ("record of a member's step, for MLflow (private)", {"step", "at", "metrics"}),
 }
@@ -55,10 +59,11 @@ _STATES = {
     "local.safetensors": "local-only model of a partner (private)",
     "assay_models.safetensors": "models of a partner's single assays (private)",
     "trunk.safetensors": "trunk at the start of a round, kept for the audit (private)",
+    "trial.safetensors": "network of a partner's trial of settings (private)",
     "shadow.safetensors": "scores of an audit's shadow model (private)",
     "local.best.safetensors": "local-only model of a partner after its best round (private)",
 }
-_KEPT = re.compile(r"(trunk|shadow)-\d+")  # of a round or a shadow model
+_KEPT = re.compile(r"(trunk|shadow|trial)-\d+")  # of a round, a shadow model or a trial of settings
 _ADDED = "assay-"  # beginning of the name of an added assay's file
 _STATES[_ADDED] = "models of an assay that a partner added to its model (private)"
 _SIGNED_OR_SECRET = (".json", ".arrow", ".envelopes", ".key", ".secret", ".seeds")  # another name is no damaged one
@@ -93,7 +98,15 @@ def describe_file(path: Path) -> dict[str, Any]:
         for line in getattr(error, "__notes__", ()):
             refused.add_note(line)
         raise refused from error
-    return facts
+    return facts | _model_beside(path)
+
+
+def _model_beside(path: Path) -> dict[str, Any]:
+    """Whether the model beside a provenance is the one that it lists; raises WrongProvenance if it is not."""
+    if path.name != PROVENANCE_FILE or not path.with_name("model.json").exists():
+        return {}
+    check_files(path.parent, parse_provenance(read_plain(path, MAX_BYTES), str(path)))
+    return {"files": "the model beside it is the one that is listed"}
 
 
 def _picture(path: Path) -> dict[str, Any]:

@@ -185,8 +185,8 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Tru
     """Check that all attempts at a round start from one trunk, those at the first round from the plan's.
 
     The trunk is the whole shared vector, in the counting round all input columns and no rows. Returns the vector's
-    layout, which the first round's trunk tells; None if round 1 is not part of the transcript, or if input columns are
-    counted: then only partners know which columns the first vector has.
+    layout, which the first round's trunk tells; None if round 1 is not part of the transcript, or if only partners know
+    the first vector.
     """
     trunks: dict[int, str] = {}
     layout = None
@@ -195,7 +195,7 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Tru
             trunk = message.manifest.text("trunk")
             if round_no == COUNTING_ROUND and not trunks:
                 trunks[round_no] = plan.first_digest(plan.layout)
-            elif round_no == 1 and layout is None and not plan.columns.are_counted:
+            elif round_no == 1 and layout is None and plan.knows_first_vector:
                 layout = plan.first_layout(trunk) or plan.layout
                 trunks[round_no] = plan.first_digest(layout)
             if trunk != trunks.setdefault(round_no, trunk):

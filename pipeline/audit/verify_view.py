@@ -1,6 +1,6 @@
 """Show the result of `hocket verify`: as a table on a terminal, as plain lines, or as JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -9,14 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.audit.attempt_record import KINDS, AttemptRecord
+from pipeline.audit.provenance import ModelCheck
 from pipeline.audit.verify import AuditTrail
 from pipeline.plan.plan import COUNTING_ROUND, Plan, round_name
 from secure.messages.messages import utc
 
+ATTEMPTS = "Attempts; times by the senders' clocks, then counted from the first ready"
 _START = "first ready"
 
 
-def trail_json(trail: AuditTrail, plan: Plan) -> dict[str, Any]:
+def trail_json(trail: AuditTrail, plan: Plan, models: Sequence[ModelCheck] = ()) -> dict[str, Any]:
     """The whole trail as JSON values; times are seconds since 1970 by the senders' clocks."""
     return {
         "federation": plan.federation.name,
@@ -27,26 +29,50 @@ def trail_json(trail: AuditTrail, plan: Plan) -> dict[str, Any]:
         **asdict(trail),
         "n_sums": trail.n_sums,
         "n_recomputed": trail.n_recomputed,
-        "verdict": _conclusion(trail, plan),
+        **({"models": [_model_json(model) for model in models]} if models else {}),
+        "verdict": conclusion(trail, plan),
     }
 
 
-def print_trail(trail: AuditTrail, plan: Plan, console: Console) -> None:
-    """Print the members, every attempt, notes and warnings, and the conclusion in the last line."""
-    for line in _header(trail, plan):
+def _model_json(model: ModelCheck) -> dict[str, Any]:
+    facts = {"folder": str(model.folder), "added": list(model.added), "notes": list(model.notes)}
+    return facts | {"provenance": model.provenance.unsigned()}
+
+
+def print_trail(trail: AuditTrail, plan: Plan, console: Console, models: Sequence[ModelCheck] = ()) -> None:
+    """Print the members, every attempt, models, notes and warnings, and the conclusion in the last line."""
+    for line in header(trail, plan):
         console.print(line, markup=False, soft_wrap=True)
     if console.is_terminal and trail.attempts:
         console.print(_table(trail))
     else:
         for line in (line for record in trail.attempts for line in _lines(record)):
             console.print(line, markup=False, soft_wrap=True)
+    for line in (line for model in models for line in model_lines(model)):
+        console.print(line, markup=False, soft_wrap=True)
     for kind, lines in (("note", trail.notes), ("warning", trail.warnings)):
         for line in lines:
             console.print(f"{kind}: {line}", markup=False, soft_wrap=True, style="yellow" if kind == "warning" else "")
-    console.print(_conclusion(trail, plan), markup=False, soft_wrap=True)
+    console.print(conclusion(trail, plan), markup=False, soft_wrap=True)
 
 
-def _header(trail: AuditTrail, plan: Plan) -> Iterator[str]:
+def model_lines(model: ModelCheck) -> Iterator[str]:
+    """A model that was checked against its provenance, in two or three lines."""
+    made = model.provenance
+    own = sum(made.partner in each.members for each in made.rounds)
+    yield f"model of {made.partner} in {model.folder}: signed by its card, every file is the one that is listed"
+    yield (
+        f"  {len(made.rounds)} rounds, {own} with {made.partner}, trunk {made.trunk[:12]}; hocket {made.version}, "
+        f"sources {made.sources[:12]}; matrices {made.data['prepared'][:12]}"
+    )
+    for note in model.notes:
+        yield f"  {note}"
+    if model.added:
+        yield f"  {len(model.added)} assays that `hocket extend` added are not covered by the signature"
+
+
+def header(trail: AuditTrail, plan: Plan) -> Iterator[str]:
+    """Federation, members and group secret, a line each."""
     yield f"federation {plan.federation.name}, plan {plan.digest}"
     if plan.continues:
         yield f"revision {plan.revision} from round {plan.first_round} on, continues plan {plan.continues.plan}"
@@ -55,6 +81,8 @@ def _header(trail: AuditTrail, plan: Plan) -> Iterator[str]:
         yield f"{card.role:10} {name}, card {card.fingerprint}{paired}"
     if trail.group and trail.dealt is not None:
         yield f"group secret {trail.group}, dealt by {plan.federation.custodian} {utc(trail.dealt)}"
+    if plan.trunk.start_digest:
+        yield f"begins from the trunk {plan.trunk.start_digest} of a file: whether round 1 does, only partners can see"
     lengths = {record.n_params for record in trail.attempts if record.round_no > COUNTING_ROUND and record.n_params}
     if plan.columns.are_counted and lengths:
         most = plan.possible_lengths(plan.first_round).longest
@@ -85,17 +113,21 @@ def _lines(record: AttemptRecord) -> Iterator[str]:
 
 
 def _table(trail: AuditTrail) -> Table:
-    """A table with a row for each attempt, without columns that are empty in all rows."""
-    rows = [_row(record) for record in trail.attempts]
-    shown = [column for column in rows[0] if any(row[column] for row in rows)]
-    table = Table(
-        title="Attempts; times by the senders' clocks, then counted from the first ready", title_justify="left"
-    )
-    for column in shown:
+    """The attempts as a table for a terminal."""
+    columns, rows = attempt_rows(trail)
+    table = Table(title=ATTEMPTS, title_justify="left")
+    for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column == _START)
     for row in rows:
-        table.add_row(*(row[column] for column in shown))
+        table.add_row(*row)
     return table
+
+
+def attempt_rows(trail: AuditTrail) -> tuple[list[str], list[list[str]]]:
+    """Names of the columns, without those that are empty in all rows, and a row for each attempt."""
+    rows = [_row(record) for record in trail.attempts]
+    columns = [column for column in rows[0] if any(row[column] for row in rows)] if rows else []
+    return columns, [[row[column] for column in columns] for row in rows]
 
 
 def _row(record: AttemptRecord) -> dict[str, str]:
@@ -134,7 +166,8 @@ def _duration(seconds: int) -> str:
     return f"{'-' if seconds < 0 else ''}{timedelta(seconds=abs(seconds))}"
 
 
-def _conclusion(trail: AuditTrail, plan: Plan) -> str:
+def conclusion(trail: AuditTrail, plan: Plan) -> str:
+    """What was checked, in one sentence."""
     checked = f"{trail.n_files} files, {trail.n_signatures} signatures, {trail.n_recomputed} sums recomputed"
     n_skipped = trail.n_sums - trail.n_recomputed
     skipped = f", {n_skipped} not recomputed" if n_skipped else ""

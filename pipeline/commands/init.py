@@ -1,5 +1,6 @@
 """`hocket init`: write commented configuration files and sample tables, and propose a catalogue."""
 
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -107,6 +108,74 @@ def _ask_cards() -> list[Path]:
         else:
             click.echo(f"{answer}: no such file", err=True)
     return files
+
+
+def _number_of_rounds(_ctx: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"\+?[1-9][0-9]{0,3}", value):
+        raise click.BadParameter(f"{value!r} is neither a number of rounds, as 60, nor of more rounds, as +20.")
+    return value
+
+
+@init.command(
+    "revision",
+    short_help="Write the next plan, which goes on from the last.",
+    epilog=examples(
+        "hocket init revision plan.toml --rounds +20",
+        "hocket init revision plan.toml --first-round 7 --card P02.card",
+        "hocket init revision plan-2.toml --rounds +20 --leave P04 --custodian P02",
+    ),
+)
+@click.argument("plan", type=EXISTING_FILE)
+@click.option(
+    "--rounds",
+    callback=_number_of_rounds,
+    help="Number of rounds in all, or with a + so many more  [default: as in PLAN].",
+)
+@click.option(
+    "--first-round", type=click.IntRange(1, 9999), help="First round of the revision  [default: after PLAN's last]."
+)
+@click.option(
+    "--card", "cards", type=EXISTING_FILE, multiple=True, help="A member's new card, or another aggregator's."
+)
+@click.option("--leave", "leaving", multiple=True, metavar="NAME", help="A partner that leaves.")
+@click.option(
+    "--unreleased",
+    multiple=True,
+    metavar="NAME",
+    help="A partner that leaves and has not released for the first round: see secure/KEYS.md.",
+)
+@click.option("--custodian", help="The partner that deals the new group secret  [default: as in PLAN].")
+@click.option("--min-partners", type=click.IntRange(3), help="Smallest roster  [default: as in PLAN, or all].")
+@click.option("--output", "file", type=ANY_PATH, help="File to write  [default: plan-N.toml beside PLAN].")
+@_FORCE
+def init_revision(plan: Path, cards: tuple[Path, ...], file: Path | None, force: bool, **options: Any) -> None:  # noqa: ANN401
+    """Write the plan that goes on from PLAN, with more rounds or other members, and settings else unchanged.
+
+    All members start their runs again with it: trunk, server state, heads and folds are those at the end of the last
+    round before. A partner's tables may have grown.
+    """
+    from pipeline.plan.plan import read_plan
+    from pipeline.setup.init_files import check_replaceable, read_cards, write_file
+    from pipeline.setup.revision_plan import Changes, revised, revision_number
+
+    output = file or plan.with_name(f"plan-{revision_number(plan)}.toml")
+    check_replaceable(output, replace=force)
+    revision = revised(plan, Changes(cards=read_cards(cards), **options), output)
+    write_file(output, revision.text, replace=force)
+    written = read_plan(output)
+    click.echo(
+        f"{output}: revision {written.revision} of {written.federation.name}, rounds {written.first_round} to "
+        f"{written.rounds.n_rounds}, partners {', '.join(written.partner_names)}, digest {written.digest}"
+    )
+    for text in revision.notes:
+        click.echo(f"note: {text}", err=True)
+    custodian = written.federation.custodian
+    click.echo(
+        f"next: send it to all, and compare digest and fingerprints by telephone (`hocket key show {output}`); then "
+        f"{custodian} runs `hocket key deal {output} --home HOME`, and each member puts it into its configuration as "
+        "`plan` and starts its run again",
+        err=True,
+    )
 
 
 @init.command(

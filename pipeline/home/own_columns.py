@@ -11,6 +11,7 @@ from partners.network.input_columns import InputColumns
 from partners.training_data.column_flags import ColumnFlags
 from pipeline.errors import ConfigError
 from pipeline.home.catalogue_counts import Holders
+from pipeline.home.first_trunk import started_trunk
 from pipeline.home.json_files import read_json, write_json
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan
@@ -57,7 +58,9 @@ def input_columns(plan: Plan, home: Home, holders: Holders) -> InputColumns:
     most = max(flags.flagged.max(initial=-1), flags.withheld.max(initial=-1))
     if most >= plan.layout.n_inputs:
         raise ConfigError(f"{home.columns}: found column {most}, expected columns below {plan.layout.n_inputs}")
-    return InputColumns(holders.columns, flags.flagged, flags.withheld, plan.federation.seed)
+    started = started_trunk(plan, home)
+    read = started.read if started else lambda: None
+    return InputColumns(holders.columns, flags.flagged, flags.withheld, plan.federation.seed, read)
 
 
 def _flags(own: OwnColumns) -> ColumnFlags:

@@ -61,6 +61,15 @@ class Home:
         return self.folder / "columns.json"
 
     @property
+    def rows(self) -> Path:
+        """Which rows of the catalogue this partner flagged in the counting round; private."""
+        return self.folder / "rows.json"
+
+    def first_trunk(self, digest: str) -> Path:
+        """The trunk of a file that the federation begins from, in the order of this federation's columns."""
+        return self.folder / f"first-trunk-{digest[:16]}.safetensors"
+
+    @property
     def privacy(self) -> Path:
         """Ledger of the noised steps of all rounds, from which the spent epsilon follows; only with [privacy]."""
         return self.folder / "privacy.json"
@@ -74,6 +83,11 @@ class Home:
     def audit(self) -> Path:
         """Folder of what `hocket audit` needs: canaries, trunks of all rounds, sizes of the trunks, shadows' scores."""
         return self.folder / "audit"
+
+    @property
+    def tries(self) -> Path:
+        """Folder of the searches of `hocket try`: networks, scores and proposals."""
+        return self.folder / "tries"
 
     @property
     def metrics(self) -> Path:

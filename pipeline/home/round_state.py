@@ -3,6 +3,7 @@
 from partners.files.round_checkpoint import FirstRound, StoredStart
 from partners.network.input_columns import InputColumns
 from pipeline.home.catalogue_counts import Holders
+from pipeline.home.first_trunk import started_trunk
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan
 from secure.sealing.fixed_point import first_bounds
@@ -17,7 +18,7 @@ def stored_start(plan: Plan, home: Home, round_no: int, holders: Holders = _NOTH
     """
     layout, columns = holders.layout(plan), InputColumns(holders.columns).shared
     bounds = first_bounds(len(layout.tensors), plan.seal)
-    first = FirstRound(layout, plan.federation.seed, plan.server, bounds, columns)
+    first = FirstRound(layout, plan.federation.seed, plan.server, bounds, columns, started_trunk(plan, home))
     return StoredStart(home.start_file(round_no), first)
 
 

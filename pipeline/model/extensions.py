@@ -21,6 +21,7 @@ from pipeline.model.description import (
 from pipeline.plan.toml_schema import Schema
 from pipeline.runtime.progress import ProgressReporter
 from secure.files import atomic_folder
+from secure.messages.provenance import PROVENANCE_FILE
 
 README_FILE = "README.md"
 FILE_MODE = 0o600
@@ -82,6 +83,8 @@ def extend_folder(folder: Path, extensions: Path, trunk: str) -> Description:
     with atomic_folder(folder) as unfinished:
         for name in _OF_FEDERATION:
             shutil.copyfile(folder / name, unfinished / name)
+        if (folder / PROVENANCE_FILE).exists():  # models of earlier versions have none
+            shutil.copyfile(folder / PROVENANCE_FILE, unfinished / PROVENANCE_FILE)
         add_stored(unfinished, base, extensions, trunk)
         for file in unfinished.iterdir():
             file.chmod(FILE_MODE)

@@ -19,7 +19,9 @@ from partners.network.trunk import trunk_digest
 from partners.new_assays.extended_model import ExtendedModel
 from partners.settings import Training
 from partners.training_data.training_set import TrainingSet
+from pipeline.audit.provenance import check_opened
 from pipeline.errors import ConfigError
+from pipeline.home.paths import Home
 from pipeline.model.description import (
     COMPOUNDS_FILE,
     DESCRIPTION_FILE,
@@ -31,9 +33,11 @@ from pipeline.model.description import (
     weights_file,
 )
 from pipeline.model.extensions import FILE_MODE, README_FILE, add_stored, read_added
+from pipeline.model.provenance import write_provenance
 from pipeline.plan.plan import Plan
 from pipeline.runtime.templates import filled
 from secure.files import atomic_folder
+from secure.keys.keys import PrivateKeys
 
 
 class OpenModel:
@@ -42,7 +46,8 @@ class OpenModel:
     def __init__(self, folder: Path, which: Which | None = None) -> None:
         """`which` None: the model that the gate keeps.
 
-        Raises ConfigError or partners.errors.TrainingError for a damaged folder.
+        Raises ConfigError or partners.errors.TrainingError for a damaged folder, WrongProvenance for files that are not
+        those in its provenance.
         """
         self.description = Description.read(folder)
         self.which: Which = which or self.description.kept
@@ -51,6 +56,7 @@ class OpenModel:
             raise ConfigError(f"{folder}: needs descriptors of version {needed}, found version {DESCRIPTORS_VERSION}")
         try:
             self.base = read_base(folder, self.description, self.which)
+            check_opened(folder, (COMPOUNDS_FILE, weights_file(self.which)))
             self.predictor = ExtendedModel(
                 self.base, read_added(folder, self.description), on_trunk=self.which == "federated"
             )
@@ -75,30 +81,31 @@ def read_base(folder: Path, description: Description, which: Which) -> FinalMode
 
 
 def write_final_model(  # noqa: PLR0913 -- all results of a run
-    folder: Path,
+    home: Home,
     plan: Plan,
     prepared: Prepared,
     training_set: TrainingSet,
     structure_seed: bytes,
     *,
-    partner: str,
+    keys: PrivateKeys,
     training: Training,
     local: TrunkAndHeads,
     federated: TrunkAndHeads,
     fitted: FittedModels,
     kept: Which,
     compound_timeout_s: float,
-    extensions: Path,
+    trunk: str,
     workers: int = 1,
 ) -> list[str]:
-    """Write the folder whole or not at all, readable only by its owner.
+    """Write HOME/model whole or not at all, readable only by its owner, with its signed provenance.
 
-    workers    : threads; the files do not depend on their number
-    extensions : folder of the assays that `hocket extend` added; those that were fitted on this trunk are added again
-    Returns the ids of those that were not.
+    trunk   : digest of the last trunk, as all partners have it
+    workers : threads; the files do not depend on their number
+    Assays that `hocket extend` added are added again, if they were fitted on this trunk. Returns the ids of those that
+    were not.
     """
     training = training.on_cpu()  # a model predicts the same on every machine
-    with atomic_folder(folder) as unfinished:
+    with atomic_folder(home.model) as unfinished:
         least_similarity = write_model_files(
             _models_by_file(unfinished, local, federated, fitted),
             unfinished / COMPOUNDS_FILE,
@@ -113,13 +120,14 @@ def write_final_model(  # noqa: PLR0913 -- all results of a run
         description = Description(
             **_facts_of(plan),
             **_facts_of_data(prepared, fitted, training_set),
-            partner=partner,
+            partner=keys.name,
             kept=kept,
             training=training,
             compound_timeout_s=compound_timeout_s,
             least_similarity=least_similarity,
         )
-        left_out = add_stored(unfinished, description, extensions, trunk_digest(federated.trunk))
+        left_out = add_stored(unfinished, description, home.extensions, trunk_digest(federated.trunk))
+        write_provenance(unfinished, plan, home, prepared, training_set, trunk=trunk, keys=keys)
         _add_readme(unfinished, description)
     return left_out
 

@@ -18,6 +18,7 @@ from partners.settings import Training
 from partners.training.baseline import read_baseline
 from partners.training_data.prepared_data import training_set
 from partners.training_data.training_set import TrainingSet
+from pipeline.audit.provenance import check_signature
 from pipeline.errors import ConfigError
 from pipeline.home.canaries import left_out_of
 from pipeline.home.catalogue_counts import Holders, known_holders
@@ -31,7 +32,7 @@ from pipeline.report.report import read_report
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
 from secure.keys.group import GroupSecret
-from secure.keys.keys import load_private_keys
+from secure.keys.keys import PrivateKeys, load_private_keys, read_card
 
 
 def rebuild_final_model(config: PartnerConfig) -> list[str]:
@@ -55,21 +56,21 @@ def rebuild_final_model(config: PartnerConfig) -> list[str]:
     data = training_set(prepared, plan.preparation.folds, training, left_out_of(home, prepared.x))
     federated = TrunkAndHeads(*final.model(input_columns(plan, home, holders)))
     _check_fitted(home.assay_models, data, (local.trunk, federated.trunk))
-    group = group_secret(config, plan)
+    keys = load_private_keys(home.keys, config.passphrase())
     return write_final_model(
-        home.model,
+        home,
         plan,
         prepared,
         data,
-        group.structure_seed,
-        partner=config.name,
+        _group_secret(home, plan, keys).structure_seed,
+        keys=keys,
         training=training,
         local=TrunkAndHeads(local.trunk, local.state),
         federated=federated,
         fitted=read_models(home.assay_models, plan.layout.trunk, data.training_rows.size),
         kept=report.gate.kept,
         compound_timeout_s=config.data.compound_timeout_s,
-        extensions=home.extensions,
+        trunk=final.digest,
         workers=config.n_workers,
     )
 
@@ -77,7 +78,8 @@ def rebuild_final_model(config: PartnerConfig) -> list[str]:
 def model_folder(config: PartnerConfig, reporter: ProgressReporter) -> Path:
     """HOME/model; if it is missing, it is made again first, with the assays that were added to it.
 
-    Raises NotYet before the federation is finished here, and what `rebuild_final_model` raises.
+    Raises NotYet before the federation is finished here, what `rebuild_final_model` raises, and
+    secure.errors.SecureError if its provenance names this home's card and is not signed by it.
     """
     home = Home(config.home_folder)
     if not home.model.exists():
@@ -85,13 +87,18 @@ def model_folder(config: PartnerConfig, reporter: ProgressReporter) -> Path:
         with home.alone():
             reporter.report("the finished model is missing: it is made again from the files in the home")
             report_left_out(reporter, rebuild_final_model(config))
+    if (card := home.keys / "card.toml").exists():
+        check_signature(home.model, read_card(card))
     return home.model
 
 
 def group_secret(config: PartnerConfig, plan: Plan) -> GroupSecret:
     """The group secret in the home; raises ConfigError if it is missing, and secure's errors."""
     home = Home(config.home_folder, plan.folder)
-    keys = load_private_keys(home.keys, config.passphrase())
+    return _group_secret(home, plan, load_private_keys(home.keys, config.passphrase()))
+
+
+def _group_secret(home: Home, plan: Plan, keys: PrivateKeys) -> GroupSecret:
     return GroupSecret.load(_existing(home.group_secret), seal_parameters(plan.seal), keys)
 
 

@@ -16,8 +16,14 @@ from pipeline.report.audit.rows import (
 from pipeline.report.audit.schema import Audit
 from pipeline.report.audit.shared import SharedAudit
 from pipeline.report.numbers import NONE, percent
+from pipeline.report.schema import PrivacyBound
 
 _TITLE = "What the result tells about the compounds"
+_EPSILON = (
+    "As each partner's summary states it. At most: the bound of the plan's differential privacy, over all its updates, "
+    "for one compound with all its labels. At least: what an attack on the trunk proves with canaries, at 95 % "
+    "confidence; that it is small does not say that no attack finds more."
+)
 
 
 def audit_section(audit: Audit | None) -> Iterator[Section]:
@@ -68,6 +74,31 @@ def shared_audit_section(audits: Mapping[str, SharedAudit]) -> Iterator[Section]
         PageTable("Exact parts", header, exact, len(partner)),
     ]
     yield Section(_TITLE, HOW_TO_READ, [table for table in tables if table.rows])
+
+
+def epsilon_section(
+    bounds: Mapping[str, PrivacyBound | None], audits: Mapping[str, SharedAudit | None]
+) -> Iterator[Section]:
+    """Epsilon of each partner on the consortium's page; none if no partner has a bound from above or from below."""
+    lowest = {name: _epsilon_at_least(audits.get(name)) for name in bounds}
+    if not any(bounds.values()) and not any(epsilon is not None for epsilon in lowest.values()):
+        return
+    rows = [
+        [
+            name,
+            *([f"{bound.epsilon:g}", f"{bound.delta:g}"] if bound else ["no bound", NONE]),
+            NONE if (epsilon := lowest[name]) is None else f"{epsilon:.2f}",
+        ]
+        for name, bound in bounds.items()
+    ]
+    header = ["partner", "epsilon, at most", "delta", "epsilon, at least"]
+    yield Section("Differential privacy, partner by partner", [_EPSILON], [PageTable("Epsilon", header, rows)])
+
+
+def _epsilon_at_least(audit: SharedAudit | None) -> float | None:
+    """The bound by canaries; None without them."""
+    bounds = [view.epsilon_at_least for view in audit.views] if audit else []
+    return max((epsilon for epsilon in bounds if epsilon is not None), default=None)
 
 
 def _share(share: float | None) -> str:

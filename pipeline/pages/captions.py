@@ -45,13 +45,14 @@ def _texts() -> dict[str, Any]:
 
 
 _TEXTS = _texts()
-CHANGES, SCATTER, WORTH, PICKS, HISTOGRAM, SIZES, TYPES, GROUPS, LEARNING, DATA, ALL_PARTNERS, HIDDEN_COUNTS = (
+CHANGES, SCATTER, WORTH, PICKS, DATES, HISTOGRAM, SIZES, TYPES, GROUPS, LEARNING, DATA, ALL_PARTNERS, HIDDEN_COUNTS = (
     _filled(_TEXTS[name])
     for name in (
         "changes",
         "scatter",
         "worth",
         "picks",
+        "dates",
         "histogram",
         "sizes",
         "types",

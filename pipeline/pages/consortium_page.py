@@ -5,7 +5,7 @@ from collections.abc import Container, Iterator, Mapping
 import numpy as np
 
 from pipeline.pages import consortium_figures as figures
-from pipeline.pages.audit_section import shared_audit_section
+from pipeline.pages.audit_section import epsilon_section, shared_audit_section
 from pipeline.pages.captions import (
     ALL_PARTNERS,
     HIDDEN_COUNTS,
@@ -59,6 +59,10 @@ def consortium_page(merged: Consortium) -> Page:
     for kind in (CLASSIFICATION, REGRESSION):
         sections += _sections(merged, kind)
     sections += shared_audit_section({each.partner: each.audit for each in merged.partners if each.audit})
+    sections += epsilon_section(
+        {each.partner: each.privacy for each in merged.partners},
+        {each.partner: each.audit for each in merged.partners},
+    )
     return Page(
         title=f"Did federation help the partners of {merged.federation}?",
         subtitle=f"Made from the shareable summaries of {len(merged.partners)} partners.",

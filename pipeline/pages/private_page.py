@@ -7,6 +7,7 @@ from pipeline.pages.audit_section import audit_section
 from pipeline.pages.captions import (
     CHANGES,
     DATA,
+    DATES,
     LEARNING,
     PICKS,
     SCATTER,
@@ -24,6 +25,7 @@ from pipeline.pages.figures import SizeBin
 from pipeline.pages.page import Drawing, Page, PageTable, Section
 from pipeline.pages.tables import (
     comparison_tables,
+    date_table,
     fold_table,
     group_table,
     input_table,
@@ -34,11 +36,25 @@ from pipeline.pages.tables import (
     rejected_table,
     task_table,
 )
-from pipeline.report.conclusion import columns_sentence, gate_sentences, network_sentence, privacy_sentence
+from pipeline.report.conclusion import (
+    columns_sentence,
+    dates_sentence,
+    gate_sentences,
+    network_sentence,
+    privacy_sentence,
+)
 from pipeline.report.metrics import CLASSIFICATION, LONG, REGRESSION, TaskKind
 from pipeline.report.picks import picks_sentence
 from pipeline.report.rows import SIZE_EDGES, Changes, changes, domain_by_task, size_label
-from pipeline.report.schema import Learning, Points, PreparationCounts, ReliabilityCurves, ReliabilityPoint, Report
+from pipeline.report.schema import (
+    ByDate,
+    Learning,
+    Points,
+    PreparationCounts,
+    ReliabilityCurves,
+    ReliabilityPoint,
+    Report,
+)
 from pipeline.report.worth import worth_sentence
 
 _LARGEST_SIZE = 10_000  # labels at which the last bin ends, unless a task has more
@@ -52,6 +68,7 @@ def private_page(report: Report) -> Page:
             (*how_to_read(has_errors=report.summary.regression is not None), PICKS, WORTH),
             _with_rows(*comparison_tables(report), median_table(report), picks_table({"": report.picks}, "")),
         ),
+        *_by_date(report.by_date),
         *_sections(report, CLASSIFICATION),
     ]
     if report.regression_tasks is not None:
@@ -77,6 +94,11 @@ def private_page(report: Report) -> Page:
         ],
         footer=footer_of(report),
     )
+
+
+def _by_date(by_date: ByDate | None) -> Iterator[Section]:
+    if by_date is not None:
+        yield Section("The newest compounds", [DATES, dates_sentence(by_date)], [date_table(by_date)])
 
 
 def _sections(report: Report, kind: TaskKind) -> list[Section]:

@@ -9,6 +9,7 @@ from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, LABELS, REGRE
 from pipeline.report.numbers import NONE, count, interval, number, p_value, percent, signed
 from pipeline.report.row_schema import AnyRow, TaskRow
 from pipeline.report.schema import (
+    ByDate,
     ComparisonOverTasks,
     Comparisons,
     Fold,
@@ -88,6 +89,34 @@ def _comparison_cells(comparison: ComparisonOverTasks | SharedComparison) -> lis
         signed(comparison.riptop),
         p_value(comparison.p_assays_holm),
     ]
+
+
+def date_table(by_date: ByDate) -> PageTable:
+    """Both models on the older and the newest compounds of the test fold, a row for each part and metric."""
+    undated = f"; {count(by_date.n_undated)} without a day are in neither" if by_date.n_undated else ""
+    parts = {f"to {by_date.cutoff}": by_date.older, f"after {by_date.cutoff}": by_date.newest}
+    rows = [
+        [
+            name,
+            SHORT[metric],
+            count(part.n_compounds),
+            count(part.n_labels),
+            NONE if part.active_share is None else percent(part.active_share, 1),
+            *_dated_cells(part.comparison(metric)),
+        ]
+        for name, part in parts.items()
+        for metric in CLASSIFICATION.metrics
+    ]
+    caption = f"Test fold by day of first measurement, means over {count(by_date.n_tasks)} tasks{undated}"
+    models = [*MAIN_COLUMNS, "change", "95 % interval"]
+    return PageTable(caption, ["first measured", "metric", "compounds", "labels", "active", *models], rows, 2)
+
+
+def _dated_cells(comparison: ComparisonOverTasks | None) -> list[str]:
+    if comparison is None:
+        return [NONE] * 4
+    means = (number(comparison.local), number(comparison.federated), signed(comparison.change))
+    return [*means, interval(comparison.interval_95 if comparison.n_assays >= FEWEST_ASSAYS else None)]
 
 
 def picks_table(picks: Mapping[str, Sequence[Picks]], first: str) -> PageTable:

@@ -13,30 +13,8 @@ from data_prep.columns import COLUMN_NAMES, nearest
 from data_prep.settings import OwnTables
 from partners.scores.gate import GateSettings
 from partners.settings import Training
-from pipeline.errors import ConfigError
+from pipeline.plan.passphrase import passphrase_from, read_passphrase
 from pipeline.plan.toml_schema import Schema, read_table, read_toml
-from secure.files import check_private
-
-
-def read_passphrase(path: Path | None) -> str | None:
-    """First line of a passphrase file; None for None.
-
-    Raises ConfigError if it cannot be read or is empty, secure.errors.BadKeyFile if other users can read it.
-    """
-    if path is None:
-        return None
-    try:
-        with path.open("rb") as file:
-            check_private(path, os.fstat(file.fileno()))
-            passphrase = file.read().decode().split("\n")[0].rstrip("\r")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: the passphrase file is not UTF-8 text") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: the passphrase file cannot be read: {error.strerror}") from error
-    if not passphrase:
-        raise ConfigError(f"{path}: the passphrase file's first line is empty")
-    return passphrase
-
 
 _SCHEDULER = re.compile(r"(tcp|tls)://[^\s/@]+:[0-9]{1,5}|local:[1-9][0-9]{0,2}")
 
@@ -85,6 +63,7 @@ class Tables(Schema):
     sent to anyone.
     """
 
+    date_column: str = Field(default="", description=_READING["date_column"])
     columns: dict[str, str | tuple[str, ...]] = Field(default={}, description=_READING["columns"])
 
     scheduler: str = ""
@@ -120,7 +99,13 @@ class Tables(Schema):
     def own(self) -> OwnTables:
         """How these tables are read."""
         names = {column: (found,) if isinstance(found, str) else found for column, found in self.columns.items()}
-        return OwnTables(columns=names, unit=self.unit, accept=frozenset(self.accept), most_rejected=self.most_rejected)
+        return OwnTables(
+            columns=names,
+            unit=self.unit,
+            accept=frozenset(self.accept),
+            most_rejected=self.most_rejected,
+            date_column=self.date_column,
+        )
 
 
 class Tracking(Schema):
@@ -192,6 +177,18 @@ class Notify(Schema):
         return webhook
 
 
+class KeySettings(Schema):
+    """A passphrase of the private keys that lies in no file."""
+
+    passphrase_command: tuple[str, ...] = ()
+    """A program and its arguments, which writes the passphrase on its standard output, for example that of a vault;
+    started without a shell, in this file's folder; empty: none.
+    """
+
+    passphrase_timeout_s: float = Field(default=30.0, gt=0, le=3600)
+    """Longest time for this program, in seconds."""
+
+
 class MemberConfig(Schema):
     """The settings that a partner's and the aggregator's configuration share."""
 
@@ -216,6 +213,7 @@ class MemberConfig(Schema):
     passphrase_file: str = ""
     """A file whose first line unlocks the private keys; empty: they have no passphrase."""
 
+    keys: KeySettings = KeySettings()
     tracking: Tracking = Tracking()
     notify: Notify = Notify()
 
@@ -252,8 +250,16 @@ class MemberConfig(Schema):
         """Largest number of processes for long steps: structures, sealing, adding, opening."""
         return self.workers or len(os.sched_getaffinity(0))
 
+    @model_validator(mode="after")
+    def _has_one_passphrase(self) -> Self:
+        if self.passphrase_file and self.keys.passphrase_command:
+            raise ValueError("passphrase_file and keys.passphrase_command: found both, expected one of them")
+        return self
+
     def passphrase(self) -> str | None:
-        """First line of the passphrase file, None if the keys have no passphrase."""
+        """The passphrase from the file or the command, None if the keys have none; raises what these raise."""
+        if command := self.keys.passphrase_command:
+            return passphrase_from(command, self._folder, self.keys.passphrase_timeout_s)
         return read_passphrase(self.resolve(self.passphrase_file) if self.passphrase_file else None)
 
 

@@ -193,6 +193,7 @@ class Plan(Schema):
         without: dict[str, Any] = {"catalogue": left_out if catalogue.file or catalogue.tasks else True}
         without |= {name: True for name in ("continues", "privacy") if getattr(self, name) is None}
         without |= {} if self.columns.are_counted else {"columns": True}
+        without["trunk"] = {"start"} if self.trunk.start else {"start", "start_digest"}
         return digest(canonical_json(self.model_dump(mode="json", exclude=without)))
 
     @property
@@ -285,20 +286,28 @@ class Plan(Schema):
         most = padded_rows(len(self.catalogue.tasks))
         return [self.layout, *(self.layout_with(1 << power) for power in range(most.bit_length()))]
 
+    @property
+    def knows_first_vector(self) -> bool:
+        """Whether the plan alone tells the first vector, but for its number of places.
+
+        Only partners know which columns are in it, if these are counted, and the order of a file's rows.
+        """
+        return not self.columns.are_counted and not self.trunk.start
+
     def first_vector(self, layout: TrunkLayout) -> NDArray[np.float32]:
-        """The shared vector before any training, (n_params,) float32, the same at every partner; computed each time."""
+        """The shared vector before any training, (n_params,) float32, drawn from the seed; computed each time."""
         return initial_trunk(layout, self.federation.seed)
 
     def first_digest(self, layout: TrunkLayout) -> str:
-        """Digest of the first vector, from which every partner starts; computed each time."""
-        return next(initial_digests([layout], self.federation.seed))
+        """Digest of the first vector, from which every partner starts; that in the plan if it begins from a file."""
+        return self.trunk.start_digest or next(initial_digests([layout], self.federation.seed))
 
     def first_layout(self, trunk: str) -> TrunkLayout | None:
         """The layout whose first vector has this digest, None if no possible one has; computed each time.
 
-        None, too, if input columns are counted: only partners know which columns the vector has.
+        None, too, if only partners know the first vector, see `knows_first_vector`.
         """
-        if self.columns.are_counted:
+        if not self.knows_first_vector:
             return None
         layouts = self.possible_layouts
         found = zip(layouts, initial_digests(layouts, self.federation.seed), strict=True)

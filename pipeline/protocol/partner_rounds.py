@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from partners.audit.incoming import MOST_COMPOUNDS
 from partners.files.round_checkpoint import Provenance, RoundStart
+from partners.network.kept_heads import keep_heads
 from partners.network.state import PartnerState
 from partners.training.local_round import LocalRound, RoundSettings, step_server, train_locally, validation_scores
 from partners.training.partner_data import PartnerData
@@ -146,11 +147,28 @@ class PartnerRounds:
             self._reporter.warn(f"round {self._round_no}: the trunk may be a trap for single compounds: {text}")
 
     def _train(self) -> LocalRound:
-        vector, private = self._start.vector(), self._start.private()
+        vector, private = self._start.vector(), self._private()
+        self._report_other_tasks()
         noise = self._budget.noise(self._round_no) if self._budget else None
         with self._reporter.progress(f"round {self._round_no}: training") as progress:
             return train_locally(
                 self._own, self._agreed, vector, self._start.pieces(), private, self._seed, progress, noise
+            )
+
+    def _private(self) -> PartnerState | None:
+        """Heads and optimiser of the round before, with fresh heads of tasks that the tables did not have then."""
+        private, before = self._start.private(), self._start.tasks
+        if private is None or before is None or before == self._own.tasks:
+            return private
+        fresh = self._own.first_state(self._layout, self._start.vector(), self._seed)
+        return keep_heads(private, before, self._own.tasks, fresh)
+
+    def _report_other_tasks(self) -> None:
+        before, now = self._start.tasks, self._own.tasks
+        if before is not None and before != now:
+            new, gone = now.n_not_in(before), before.n_not_in(now)
+            self._reporter.report(
+                f"other tables: {new} of {now.n_tasks} tasks are new and begin with fresh heads, {gone} are gone"
             )
 
     def _train_missing_heads(self) -> bool:
@@ -158,7 +176,8 @@ class PartnerRounds:
         if self._start.private() is not None:
             return False
         trained, start = self._train(), RoundStart.read(self._start.path, self._layout)
-        replace(start, private=self._rows.from_vector(start.vector, trained.private)).write(self._start.path)
+        private = self._rows.from_vector(start.vector, trained.private)
+        replace(start, private=private, tasks=self._own.tasks).write(self._start.path)
         if self._budget:
             self._budget.forget_noise(self._round_no)
         return True
@@ -222,14 +241,16 @@ class PartnerRounds:
         if private is not None:
             private = self._rows.from_vector(stepped.vector, private)
         under = Provenance(self.mailbox.plan.digest, self._own.preparation_digest)
-        return RoundStart(self._layout, stepped.vector, stepped.server, bounds, private, residual, under)
+        return RoundStart(
+            self._layout, stepped.vector, stepped.server, bounds, private, residual, under, self._own.tasks
+        )
 
     def _private_and_residual(self, roster: Roster) -> tuple[PartnerState | None, NDArray[np.float32] | None]:
         if self.mailbox.me not in roster.members:
             if self._budget:
                 self._files.remove()  # a training without an entry in the ledger would be taken for a lost ledger
                 self._budget.drop(self._round_no)
-            return self._start.private(), self._start.residual()
+            return self._private(), self._start.residual()
         private, loss = self._files.read_private()
         residual, clipped_share = self._files.read_residual()
         change_norm = float(np.linalg.norm(self._files.read_change()))

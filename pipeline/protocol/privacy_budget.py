@@ -3,12 +3,12 @@
 import math
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from partners.privacy.steps import NoisedSteps
+from partners.privacy.steps import NoisedSteps, sampling_share
 from partners.settings import NoiseSettings
-from partners.training.partner_data import PartnerData
-from partners.training.training import sampling_share_of
 from pipeline.errors import EpsilonOutOfReach, PrivacyLost
 from pipeline.home.noise_secret import obtain_noise_secret
 from pipeline.home.paths import Home
@@ -17,6 +17,9 @@ from pipeline.plan.plan import Plan
 from pipeline.plan.privacy import Privacy
 from secure.encoding.derive import derive_key
 from secure.files import remove_for_good
+
+if TYPE_CHECKING:
+    from partners.training.partner_data import PartnerData  # torch
 
 _DIGITS = 1000  # an epsilon is rounded up to a thousandth
 
@@ -49,6 +52,99 @@ def check_continuity(plan: Plan, home: Home) -> None:
         raise error
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which epsilon a partner can keep over the rounds to come."""
+
+    noise_multiplier: float  # with which it keeps the plan's
+    smallest: float  # epsilon with the most noise that the plan allows
+    n_steps: int  # to come
+
+
+def reach_of(plan: Plan, privacy: Privacy, home: Home, n_compounds: int, batch_size: int) -> Reach | None:
+    """Which epsilon a partner with so many training compounds can keep; None if no round is to come. Writes nothing.
+
+    Raises EpsilonOutOfReach if the plan's is too small or its delta too large, ConfigError for a damaged ledger.
+    """
+    ledger, first = PrivacyLedger(home.privacy), max(home.rounds_started(), default=1)
+    rounds = ledger.read() if ledger.exists else {}
+    before = [
+        steps
+        for (revision, round_no), entries in rounds.items()
+        if revision != plan.revision or round_no < first
+        for steps in entries
+    ]
+    bound = _Bound(privacy, n_compounds, sampling_share(n_compounds, batch_size))
+    bound.expect_small_delta()
+    if first > plan.rounds.n_rounds:
+        return None
+    n_steps = (plan.rounds.n_rounds + 1 - first) * plan.rounds.local_steps
+    noise = bound.least_noise(before, [], n_steps)
+    return Reach(noise, _up(bound.reached(before, n_steps, bound.most)), n_steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """The plan's bound at a partner with so many training compounds."""
+
+    privacy: Privacy
+    n_compounds: int
+    share: float  # probability with which a compound is in a batch
+
+    @property
+    def most(self) -> float:
+        """The largest noise multiplier, which is the only one if the plan has one."""
+        return self.privacy.noise_multiplier or self.privacy.most_noise
+
+    def expect_small_delta(self) -> None:
+        """Raise EpsilonOutOfReach for a delta that allows to give whole compounds away."""
+        if self.privacy.delta * self.n_compounds >= 1:
+            error = EpsilonOutOfReach(
+                f"privacy.delta: found {self.privacy.delta:g}, expected below 1 / {self.n_compounds} compounds"
+            )
+            error.add_note("a larger delta allows to give away whole compounds: agree on a smaller one")
+            raise error
+
+    def reached(self, before: Sequence[NoisedSteps], n_steps: int, noise: float) -> float:
+        """Epsilon of the steps before and so many to come with this noise."""
+        epsilon: float = _accounting().epsilon_of([*before, self._steps(n_steps, noise)], self.privacy.delta)
+        return epsilon
+
+    def least_noise(self, before: Sequence[NoisedSteps], earlier: Sequence[float], n_steps: int) -> float:
+        """Least noise multiplier with which so many steps to come stay within epsilon, or the plan's.
+
+        earlier : multipliers that are kept if they are enough
+        Raises EpsilonOutOfReach.
+        """
+        for noise in [*earlier, self.most]:
+            reached = self.reached(before, n_steps, noise)
+            if reached <= self.privacy.epsilon:
+                break
+        else:
+            raise self._out_of_reach(n_steps, reached)
+        if noise in earlier or self.privacy.noise_multiplier:
+            return noise
+        least: float = _accounting().least_noise(
+            before, n_steps, self.share, self.privacy.epsilon, self.privacy.delta, self.most
+        )
+        return least
+
+    def _steps(self, n_steps: int, noise: float) -> NoisedSteps:
+        return NoisedSteps(n_steps, self.share, noise)
+
+    def _out_of_reach(self, n_steps: int, reached: float) -> EpsilonOutOfReach:
+        privacy = self.privacy
+        setting = "noise_multiplier" if privacy.noise_multiplier else "most_noise"
+        error = EpsilonOutOfReach(
+            f"privacy.epsilon: found {privacy.epsilon:g} at delta {privacy.delta:g}, expected at least "
+            f"{_up(reached):g}: {n_steps} steps with privacy.{setting} {self.most:g}, each of {self.n_compounds} "
+            f"training compounds in a step's batch with probability {self.share:.3g}"
+        )
+        error.add_note("set a smaller training.batch_size in partner.toml, which no other member sees;")
+        error.add_note(f"or agree on fewer rounds or local_steps, a larger {setting}, or a larger epsilon")
+        return error
+
+
 class PrivacyBudget:
     """What a partner's noised rounds have told, at most, and the noise of the rounds to come.
 
@@ -60,19 +156,19 @@ class PrivacyBudget:
         plan: Plan,
         privacy: Privacy,
         home: Home,
-        own: PartnerData,
+        own: "PartnerData",
         draw: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._plan, self._privacy, self._home, self._draw = plan, privacy, home, draw
         self._ledger = PrivacyLedger(home.privacy)
-        self._share = sampling_share_of(own.training_set, own.training)
-        self._n_compounds = int(own.training_set.training_rows.size)
+        n_compounds = int(own.training_set.training_rows.size)
+        self._bound = _Bound(privacy, n_compounds, sampling_share(n_compounds, own.training.batch_size))
         self._found: dict[int, float] = {}  # noise multiplier by round, computed once
         self._first = max(home.rounds_started(), default=1)
 
     @classmethod
     def of(
-        cls, plan: Plan, home: Home, own: PartnerData, draw: Callable[[int], bytes] = secrets.token_bytes
+        cls, plan: Plan, home: Home, own: "PartnerData", draw: Callable[[int], bytes] = secrets.token_bytes
     ) -> "PrivacyBudget | None":
         """The budget of a partner; None if the plan has no [privacy]."""
         return cls(plan, plan.privacy, home, own, draw) if plan.privacy else None
@@ -82,19 +178,15 @@ class PrivacyBudget:
 
         Raises EpsilonOutOfReach if the rounds to come cannot stay within epsilon, or delta is too large.
         """
-        delta, n_compounds = self._privacy.delta, self._n_compounds
-        if delta * n_compounds >= 1:
-            error = EpsilonOutOfReach(f"privacy.delta: found {delta:g}, expected below 1 / {n_compounds} compounds")
-            error.add_note("a larger delta allows to give away whole compounds: agree on a smaller one")
-            raise error
+        self._bound.expect_small_delta()
         self._ledger.begin()
         if self._first > self._plan.rounds.n_rounds:
             return f"differential privacy: {self._privacy} over all rounds, which are done"
         noise = self._noise_multiplier(self._first)
         return (
             f"differential privacy: {self._privacy} over all rounds, given this partner's tasks and thresholds, which "
-            f"are not covered; noise multiplier {noise:.3f}, each of {n_compounds} training compounds in a step's "
-            f"batch with probability {self._share:.3g}"
+            f"are not covered; noise multiplier {noise:.3f}, each of {self._bound.n_compounds} training compounds in "
+            f"a step's batch with probability {self._bound.share:.3g}"
         )
 
     def noise(self, round_no: int) -> NoiseSettings:
@@ -104,11 +196,11 @@ class PrivacyBudget:
         for a damaged secret.
         """
         noise = self._noise_multiplier(round_no)
-        self._ledger.add(self._place(round_no), NoisedSteps(self._plan.rounds.local_steps, self._share, noise))
+        self._ledger.add(self._place(round_no), NoisedSteps(self._plan.rounds.local_steps, self._bound.share, noise))
         return NoiseSettings(
             clip_norm=self._privacy.clip_norm,
             noise_multiplier=noise,
-            sampling_share=self._share,
+            sampling_share=self._bound.share,
             key=self._noise_key(round_no),
         )
 
@@ -139,45 +231,22 @@ class PrivacyBudget:
 
     def _written(self, round_no: int) -> float | None:
         """Noise multiplier in the ledger for this training; None if there is none, or of other data or settings."""
-        training = (self._plan.rounds.local_steps, self._share)
+        training = (self._plan.rounds.local_steps, self._bound.share)
         entries = self._ledger.read().get(self._place(round_no), ())
         same = [steps for steps in entries if (steps.n_steps, steps.sampling_share) == training]
         return same[-1].noise_multiplier if same else None
 
     def _least_noise(self, round_no: int) -> float:
         """Least noise multiplier, or the plan's, with which the rounds from this one on stay within epsilon."""
-        rounds, privacy = self._plan.rounds, self._privacy
-        before, earlier = self._ledger.all_steps(), self._last_noise()
+        rounds = self._plan.rounds
         n_steps = max(1, rounds.n_rounds + 1 - round_no) * rounds.local_steps
-        most = privacy.noise_multiplier or privacy.most_noise
-        for noise in [*earlier, most]:
-            reached = _accounting().epsilon_of([*before, NoisedSteps(n_steps, self._share, noise)], privacy.delta)
-            if reached <= privacy.epsilon:
-                break
-        else:
-            raise self._out_of_reach(n_steps, most, reached)
-        if noise in earlier or privacy.noise_multiplier:
-            return noise
-        least: float = _accounting().least_noise(before, n_steps, self._share, privacy.epsilon, privacy.delta, most)
-        return least
+        return self._bound.least_noise(self._ledger.all_steps(), self._last_noise(), n_steps)
 
     def _last_noise(self) -> Sequence[float]:
         """Noise multiplier of the last training under this plan, which is kept if it is still enough; or none."""
         rounds, plan = self._ledger.read(), self._plan.revision
         under_plan = [steps for (revision, _), entries in rounds.items() if revision == plan for steps in entries]
         return [steps.noise_multiplier for steps in under_plan[-1:]]
-
-    def _out_of_reach(self, n_steps: int, most: float, reached: float) -> EpsilonOutOfReach:
-        privacy = self._privacy
-        setting = "noise_multiplier" if privacy.noise_multiplier else "most_noise"
-        error = EpsilonOutOfReach(
-            f"privacy.epsilon: found {privacy.epsilon:g} at delta {privacy.delta:g}, expected at least "
-            f"{_up(reached):g}: {n_steps} steps with privacy.{setting} {most:g}, each of {self._n_compounds} training "
-            f"compounds in a step's batch with probability {self._share:.3g}"
-        )
-        error.add_note("set a smaller training.batch_size in partner.toml, which no other member sees;")
-        error.add_note(f"or agree on fewer rounds or local_steps, a larger {setting}, or a larger epsilon")
-        return error
 
 
 def _up(epsilon: float) -> float:

@@ -3,6 +3,7 @@
 from pipeline.report.metrics import CLASSIFICATION, FEWEST_ASSAYS, LONG, REGRESSION
 from pipeline.report.numbers import count, p_equals, percent
 from pipeline.report.schema import (
+    ByDate,
     ColumnFacts,
     ComparisonOverTasks,
     Comparisons,
@@ -103,6 +104,25 @@ def columns_sentence(columns: ColumnFacts | None) -> str:
         f"{count(columns.n_shared)} of {count(columns.n_columns)} input columns were shared, and this partner's "
         f"updates changed {count(columns.n_sent)} of them. {count(columns.n_private)} that its compounds set stayed "
         f"here: {percent(columns.private_compounds, 0)} of its training compounds set one of these."
+    )
+
+
+def dates_sentence(by_date: ByDate | None) -> str:
+    """How both models do on the newest compounds, and what that measures; "" without a column of days."""
+    if by_date is None:
+        return ""
+    n_newest = count(by_date.newest.n_compounds)
+    begin = f"Test compounds first measured after {by_date.cutoff}, the newest quarter ({n_newest})"
+    newest, older = by_date.newest.roc_auc, by_date.older.roc_auc
+    if newest is None or older is None:
+        return f"{begin}: no task has five actives and five inactives among them and among the older ones."
+    change = (
+        of_change(newest.change, newest.interval_95) if newest.n_assays >= FEWEST_ASSAYS else f"{newest.change:+.3f}"
+    )
+    return (
+        f"{begin}, {count(by_date.n_tasks)} tasks: AUC-ROC local {newest.local:.3f}, federated {newest.federated:.3f}, "
+        f"{change}; the older ones, same tasks: local {older.local:.3f}, federated {older.federated:.3f}. Models were "
+        "trained on other scaffolds of all dates, so this is no forecast."
     )
 
 

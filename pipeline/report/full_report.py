@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from data_prep.prepared import Prepared, read_summary
+from partners.models import by_date as dates
+from partners.models.by_date import scores_by_date
 from partners.models.compared import ComparedModels
 from partners.models.held_out import (
     EvaluatedModel,
@@ -18,6 +20,7 @@ from partners.models.held_out import (
 )
 from partners.scores import reliability
 from partners.scores.gate import GateSettings
+from partners.scores.paired_scores import compare_metrics
 from partners.training.history import RoundScores
 from partners.training.partner_data import PartnerData
 from partners.training_data.column_flags import compounds_by_column, share_that_sets
@@ -26,11 +29,13 @@ from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.round_metrics import RoundRecord, read_records
 from pipeline.plan.plan import Plan
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION
-from pipeline.report.report import build_report
+from pipeline.report.report import build_report, over_tasks
 from pipeline.report.rows import is_scored
 from pipeline.report.schema import (
+    ByDate,
     ColumnFacts,
     Curve,
+    DatedPart,
     Facts,
     FollowedTasks,
     Gate,
@@ -93,7 +98,30 @@ def full_report(
         if regression_rows
         else None,
         columns=column_facts(own),
+        by_date=_by_date(scores_by_date(prepared, own.training_set, strongest, take_home), own.training.seed),
         privacy=_privacy(plan, spent_epsilon),
+    )
+
+
+def _by_date(dated: dates.ByDate | None, seed: int) -> ByDate | None:
+    if dated is None:
+        return None
+
+    def part(of: dates.DatedPart) -> DatedPart:
+        compared = compare_metrics([{"average_precision": of.average_precision, "roc_auc": of.roc_auc}], seed)
+        return DatedPart(
+            n_compounds=of.n_compounds,
+            n_labels=of.n_labels,
+            active_share=of.active_share if np.isfinite(of.active_share) else None,
+            **{metric: over_tasks(comparison) if comparison else None for metric, comparison in compared.items()},
+        )
+
+    return ByDate(
+        cutoff=dated.cutoff,
+        n_undated=dated.n_undated,
+        n_tasks=dated.n_tasks,
+        older=part(dated.older),
+        newest=part(dated.newest),
     )
 
 

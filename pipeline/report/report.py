@@ -24,6 +24,7 @@ from pipeline.report.picks import picks_of
 from pipeline.report.row_schema import AnyRow, RegressionRow, TaskRow
 from pipeline.report.rows import domain_summary, network_scores, paired_scores
 from pipeline.report.schema import (
+    ByDate,
     ColumnFacts,
     ComparisonOverTasks,
     Comparisons,
@@ -63,11 +64,12 @@ class _Compared:
 
     def comparisons(self) -> dict[str, Any]:
         """Comparisons by metric, with the keys of `Comparisons`."""
-        comparisons = {metric: _comparison(compared) if compared else None for metric, compared in self.metrics.items()}
+        comparisons = {metric: over_tasks(compared) if compared else None for metric, compared in self.metrics.items()}
         return {"n_tasks": self.n_tasks, "n_judged": self.n_scored, "domain": self.domain, **comparisons}
 
 
-def _comparison(compared: Comparison) -> ComparisonOverTasks:
+def over_tasks(compared: Comparison) -> ComparisonOverTasks:
+    """A comparison as part of a report."""
     return ComparisonOverTasks(**{**compared.to_json(), "interval_95": compared.interval})
 
 
@@ -81,6 +83,7 @@ def build_report(  # noqa: PLR0913 -- the parts of a report, by name
     data: PreparationCounts,
     regression_calibration: ReliabilityCurves | None = None,
     columns: ColumnFacts | None = None,
+    by_date: ByDate | None = None,
     privacy: PrivacyFacts | None = None,
 ) -> Report:
     """Build a partner's report: both comparisons over its tasks, curves, calibration and data."""
@@ -99,6 +102,7 @@ def build_report(  # noqa: PLR0913 -- the parts of a report, by name
         data=data,
         regression_calibration=regression_calibration,
         columns=columns,
+        by_date=by_date,
         privacy=privacy,
     )
 
@@ -169,6 +173,12 @@ def is_of_this_format(home: Home) -> bool:
     """Whether the report exists and has this version's format; raises DamagedReport if it is not a report."""
     path = report_file(home)
     return path.exists() and _object_in(path).get("format") == FORMAT
+
+
+def is_of_plan(home: Home, plan: str) -> bool:
+    """Whether the report exists and is that of the plan with this digest; raises DamagedReport if it is no report."""
+    path = report_file(home)
+    return path.exists() and _object_in(path).get("plan") == plan
 
 
 def _object_in(path: Path) -> dict[str, Any]:

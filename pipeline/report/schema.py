@@ -275,6 +275,31 @@ class ColumnFacts(ReportPart):
     private_compounds: float  # share of its training compounds that set one of its own columns
 
 
+class DatedPart(ReportPart):
+    """One part of the test fold by date, over the tasks that can be scored in both parts."""
+
+    n_compounds: int
+    n_labels: int
+    active_share: float | None  # of the labels of these tasks; average precision depends on it
+    average_precision: ComparisonOverTasks | None
+    roc_auc: ComparisonOverTasks | None
+
+    def comparison(self, metric: str) -> ComparisonOverTasks | None:
+        """The comparison by one metric; None if no task could be scored in both parts."""
+        of_metric: ComparisonOverTasks | None = getattr(self, metric)
+        return of_metric
+
+
+class ByDate(ReportPart):
+    """Both models on the newest quarter of the compounds and on the older ones: see `partners.models.by_date`."""
+
+    cutoff: str  # last day of the older part, as 2024-03-31
+    n_undated: int
+    n_tasks: int
+    older: DatedPart
+    newest: DatedPart
+
+
 class PrivacyBound(ReportPart):
     """The plan's bound on what all updates of a partner tell about one of its compounds."""
 
@@ -324,6 +349,7 @@ class Report(Facts, PartWithOptions):
     regression_calibration: ReliabilityCurves | None = None
     audit: Audit | None = None  # from audit.json; report.json has none
     columns: ColumnFacts | None = None  # absent if the plan shares all
+    by_date: ByDate | None = None  # absent without a column of days
     privacy: PrivacyFacts | None = None  # absent without differential privacy
     unconfirmed: list[str] | None = None  # partners that had not signed yet that they have the same last trunk
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report.conclusion import columns_sentence, gate_sentences, privacy_sentence
+from pipeline.report.conclusion import columns_sentence, dates_sentence, gate_sentences, privacy_sentence
 from pipeline.report.disclosure import WITHHELD
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, SHORT
 from pipeline.report.numbers import number, p_value, signed
@@ -45,7 +45,12 @@ def _conclusions(report: Report | ShareableSummary) -> list[str]:
     """The conclusion, the hits among picked compounds, and of a private report the gate and what was shared."""
     private: tuple[str, ...] = ()
     if isinstance(report, Report):
-        private = (gate_sentences(report), columns_sentence(report.columns), _unconfirmed(report))
+        private = (
+            dates_sentence(report.by_date),
+            gate_sentences(report),
+            columns_sentence(report.columns),
+            _unconfirmed(report),
+        )
     both = (report.verdict.sentence, picks_sentence(report.picks), worth_sentence(report.worth))
     sentences = (*both, privacy_sentence(report.privacy), *private)
     return [f"{report.partner}: {sentence}" for sentence in sentences if sentence]

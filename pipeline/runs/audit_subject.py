@@ -21,6 +21,7 @@ from partners.training_data.training_set import TrainingSet
 from pipeline.errors import NotYet
 from pipeline.home.canaries import left_out_of, read_canaries
 from pipeline.home.catalogue_counts import Holders, known_holders
+from pipeline.home.first_trunk import first_vector
 from pipeline.home.own_columns import input_columns
 from pipeline.home.paths import Home
 from pipeline.home.trunk_history import TrunkHistory
@@ -58,7 +59,7 @@ class AuditSubject:
     @property
     def first_trunk(self) -> NDArray[np.float32]:
         """The trunk before round 1."""
-        return self.plan.first_vector(self.layout)
+        return first_vector(self.plan, self.home, self.layout)
 
     @property
     def trunk(self) -> NDArray[np.float32]:

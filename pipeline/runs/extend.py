@@ -95,7 +95,7 @@ def _prepare(
             cache=home.structures_cache,
             progress=progress,
             descriptors=descriptors,
-            own=replace(data.own, most_rejected=1.0),
+            own=replace(data.own, most_rejected=1.0, date_column=""),
         )
     for name, table in read_summary(folder)["tables"].items():
         if reasons := table["rejected"]:

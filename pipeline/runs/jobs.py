@@ -101,6 +101,7 @@ def _run(
         else:
             policy = RetryPolicy(reporter, home.folder, once=once, poll_s=config.poll_s, timeout_s=timeout_s)
             machine = policy.call(attendance.attend_call(lambda: opening.machine(attendance)))
+            policy.call(lambda: _take_up(home))
             policy.call(tracker.start)
             drive(attendance.attend(machine), policy, idle=tracker.poke)
             policy.call(lambda: _note_finished(member, is_told=False))
@@ -152,6 +153,12 @@ def _report_model(member: TrackedMember, config_file: Path, reporter: ProgressRe
         reporter.report(f"use the model: `hocket predict {file} new.smi`, or `hocket serve {file}` for scripts")
 
 
+def _take_up(home: Home) -> None:
+    """Remove the notes of the end under the plan before: its federation goes on under this one."""
+    for note in (home.tracked, home.finished):
+        note.unlink(missing_ok=True)
+
+
 def _report_killed(before: Holder | None, reporter: ProgressReporter) -> None:
     """Report that the last process was killed; warn if it ran on another machine, where it may still run."""
     if before is None:
@@ -164,7 +171,8 @@ def _report_killed(before: Holder | None, reporter: ProgressReporter) -> None:
 def _is_finished(member: TrackedMember) -> bool:
     """Whether this plan's last round and report are done; needs no torch or rdkit.
 
-    Raises OutOfStep if the federation ended under another plan: no round is left to go on with.
+    False if those of the plan before are done, which this plan goes on from. Raises OutOfStep if the federation ended
+    under another plan.
     """
     file = member.home.finished
     if not file.exists():
@@ -173,8 +181,13 @@ def _is_finished(member: TrackedMember) -> bool:
         plan = str(read_json(file)["plan"])
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file}: is damaged; remove it, and the run finds out what is left to do") from error
-    if plan != (expected := member.plan.digest):
-        raise OutOfStep(f"{file}: the federation ended under plan {plan[:12]}..., expected {expected[:12]}...")
+    continues, expected = member.plan.continues, member.plan.digest
+    if continues and plan == continues.plan:
+        return False
+    if plan != expected:
+        elsewhere = OutOfStep(f"{file}: the federation ended under plan {plan[:12]}..., expected {expected[:12]}...")
+        elsewhere.add_note("go on under a revision that continues that plan: `hocket init revision` writes it")
+        raise elsewhere
     return True
 
 

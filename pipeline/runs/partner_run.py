@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.prepared import Prepared
+from partners.errors import CheckpointMismatch
 from partners.models.take_home import FittedModels, TrunkAndHeads, compare_models, fit_models
 from partners.network.input_columns import NO_COLUMNS
 from partners.training.baseline import Baseline, Budget, train_baseline
@@ -15,13 +17,16 @@ from partners.training.partner_data import PartnerData
 from partners.training_data.column_flags import ColumnFlags, column_flags, compounds_by_column
 from partners.training_data.dataset_facts import dataset_facts
 from partners.training_data.prepared_data import training_set
+from partners.training_data.task_keys import task_keys
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import open_exchange
 from pipeline.home.canaries import left_out_of, obtain_canaries
 from pipeline.home.catalogue_counts import held_rows, known_holders, opposite_tasks
+from pipeline.home.first_trunk import expect_start, first_vector, keep_start
 from pipeline.home.own_columns import input_columns, obtain_flags
+from pipeline.home.own_rows import flagged_rows, obtain_rows
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, write_record
 from pipeline.home.trunk_history import TrunkHistory
@@ -35,7 +40,7 @@ from pipeline.protocol.partner_rounds import PartnerRounds
 from pipeline.protocol.privacy_budget import PrivacyBudget, check_continuity
 from pipeline.protocol.revision import check_place, check_preparation, check_releases, check_vector
 from pipeline.report.full_report import full_report
-from pipeline.report.report import report_file, write_report
+from pipeline.report.report import is_of_plan, report_file, write_report
 from pipeline.runs.last_trunk import confirm_trunk
 from pipeline.runs.preparation import (
     expect_fixed_thresholds,
@@ -93,6 +98,7 @@ class PartnerRun:
             self._expect_usable_tables()
             self._reporter.step = "enrolment"
             self._enrolment = enrol(self._mailbox, seal_parameters(self._mailbox.plan.seal))
+            keep_start(self._config.plan_file, self._mailbox.plan, self.home, self._enrolment.group.structure_seed)
             self._reporter.report("enrolled: received the group secret and a pairing of every partner")
         elif self._own is None:
             self._reporter.step = "preparation"
@@ -108,7 +114,9 @@ class PartnerRun:
         plan = self._mailbox.plan
         holders = known_holders(plan, self.home)
         if holders is not None:
-            self._own = replace(own, counts=holders.rows, columns=input_columns(plan, self.home, holders))
+            held = flagged_rows(plan, self.home, own.held)
+            columns = input_columns(plan, self.home, holders)
+            self._own = replace(own, held=held, counts=holders.rows, columns=columns)
             history = TrunkHistory(self.home, plan.rounds.n_rounds, self._config.audit.history_gb)
             self._rounds = PartnerRounds(
                 self._mailbox, enrolment, self._own, self._reporter, self._clock, history, self._budget
@@ -116,7 +124,12 @@ class PartnerRun:
             return
         if self._counting_round is None:
             self._counting_round = CountingRound(
-                self._mailbox, enrolment, own.held, self._flagged(own), own.preparation_digest, self._reporter
+                self._mailbox,
+                enrolment,
+                obtain_rows(plan, self.home, own.held) if plan.catalogue.tasks else (),
+                self._flagged(own),
+                own.preparation_digest,
+                self._reporter,
             )
         self._counting_round.advance()
 
@@ -143,6 +156,7 @@ class PartnerRun:
         is_enrolled = self._mailbox.has(MessageName("pairing", 0, 0, self._mailbox.me))
         expect = expect_fixed_thresholds if is_enrolled else expect_usable_tables
         expect(self._config, self._mailbox.plan)
+        expect_start(self._config.plan_file, self._mailbox.plan, self.home)
         self._tables_usable = True
 
     def _prepare(self, enrolment: Enrolment) -> PartnerData:
@@ -163,6 +177,7 @@ class PartnerRun:
             held=held,
             validate_every=config.tracking.validate_every,
             chance=(self._mailbox.keys.chance(plan.federation.id),) if config.training.keyed_chance else (),
+            tasks=task_keys(self._matrices, config.training),
         )
         self._budget = PrivacyBudget.of(plan, self.home, own)
         if self._budget:
@@ -200,7 +215,7 @@ class PartnerRun:
 
         Raises Diverged if a partner has signed another last trunk.
         """
-        if not report_file(self.home).exists():
+        if not is_of_plan(self.home, self._mailbox.plan.digest):
             self._write_report(rounds)
         mailbox = self._mailbox
         if missing := confirm_trunk(self.home, mailbox.plan, mailbox.exchange):
@@ -238,19 +253,19 @@ class PartnerRun:
         )
         self._reporter.report(report.gate.sentence)
         left_out = write_final_model(
-            self.home.model,
+            self.home,
             plan,
             self._matrices,
             self._own.training_set,
             self._enrolment.group.structure_seed,
-            partner=self._mailbox.me,
+            keys=self._mailbox.keys,
             training=self._own.training,
             local=local,
             federated=federated,
             fitted=fitted,
             kept=report.gate.kept,
             compound_timeout_s=self._config.data.compound_timeout_s,
-            extensions=self.home.extensions,
+            trunk=final.digest,
             workers=self._config.n_workers,
         )
         report_left_out(self._reporter, left_out)
@@ -274,11 +289,26 @@ class PartnerRun:
             )
 
     def _local_only(self, own: PartnerData) -> Baseline:
+        """The local network over all rounds; after a revision with other tables it is trained from the beginning.
+
+        Raises partners.errors.CheckpointMismatch if there is one of other data or settings, made under this plan.
+        """
+        file = self.home.baseline / "local.safetensors"
+        try:
+            return self._trained_baseline(own, file)
+        except CheckpointMismatch:
+            if not report_file(self.home).exists():
+                raise
+            file.unlink()  # of the plan before, as the report is: with today's tables or settings it would be another
+            self._reporter.report("other tables or settings: the local network is trained again, over all rounds")
+            return self._trained_baseline(own, file)
+
+    def _trained_baseline(self, own: PartnerData, file: Path) -> Baseline:
         plan, layout = (
             self._mailbox.plan,
             self._mailbox.plan.layout_with(own.counts.n_places),
         )  # all columns are its own
-        first = plan.first_vector(layout)
+        first = first_vector(plan, self.home, layout)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
         with self._reporter.progress("training the local network") as progress:
             return train_baseline(
@@ -288,7 +318,7 @@ class PartnerRun:
                 plan.trunk,
                 own.training,
                 Budget(n_rounds=plan.rounds.n_rounds, n_steps=plan.rounds.local_steps, chance=own.chance),
-                self.home.baseline / "local.safetensors",
+                file,
                 first_state=own.first_state(layout, first, own.seed(1)) if layout.n_rows else None,
                 progress=progress,
             )

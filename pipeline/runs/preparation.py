@@ -38,13 +38,28 @@ def prepared_matrices(
 
     workers, scheduler : replace the configuration's, see pipeline.runs.structure_workers
     """
+    return matrices_under(
+        config, plan, group.structure_seed, Home(config.home_folder).prepared, reporter, workers, scheduler
+    )
+
+
+def matrices_under(
+    config: PartnerConfig,
+    plan: Plan,
+    structure_seed: bytes,
+    folder: Path,
+    reporter: ProgressReporter,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Prepared:
+    """The same under any structure seed, with the matrices below a folder."""
     data, home = config.data, Home(config.home_folder)
     with open_workers(config, workers, scheduler) as opened, reporter.progress("preparing compounds") as progress:
-        folder = prepare(
+        prepared = prepare(
             *_table_files(config),
             plan.preparation,
-            group.structure_seed,
-            home.prepared,
+            structure_seed,
+            folder,
             workers=opened,
             timeout_s=data.compound_timeout_s,
             cache=home.structures_cache,
@@ -52,9 +67,9 @@ def prepared_matrices(
             descriptors=data.descriptors,
             own=data.own,
         )
-    for warning in PreparationSummary.read(folder).warnings:
+    for warning in PreparationSummary.read(prepared).warnings:
         reporter.warn(warning)
-    return read_prepared(folder)
+    return read_prepared(prepared)
 
 
 def preparation_digest(plan: Plan, group: GroupSecret) -> str:

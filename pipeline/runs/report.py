@@ -67,8 +67,10 @@ def look_again(config: PartnerConfig) -> None:
     home = Home(config.home_folder)
     if not reporting.is_of_this_format(home) or not reporting.read_report(home).unconfirmed:
         return
+    plan = read_plan(config.plan_file)
+    if not reporting.is_of_plan(home, plan.digest):
+        return  # under a revision, whose first roster shows whether all have that trunk
     with suppress(ExchangeError), home.alone():
-        plan = read_plan(config.plan_file)
         confirm_trunk(home, plan, open_exchange(config.exchange_url).below(plan.folder))
         _write_missing_page(home)
 

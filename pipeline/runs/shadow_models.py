@@ -51,7 +51,7 @@ def _digest(task: ShadowTask) -> str:
         "version": _VERSION,
         "data": task.data.digest(),
         "first_trunk": trunk_digest(task.first_trunk),
-        "trunk_settings": asdict(task.trunk_settings),
+        "trunk_settings": task.trunk_settings.of_network(),
         "training": asdict(task.training),
         "n_steps": task.n_steps,
         "rows": hashlib.sha256(np.ascontiguousarray(task.rows, dtype="<i8").data).hexdigest(),  # the pool is the data's

@@ -24,8 +24,9 @@ class Advance(Protocol):
 class ProgressReporter:
     """Writes what a member does to stderr; never a label, a structure or a secret."""
 
-    def __init__(self, member: str, log: Log | None = None) -> None:
+    def __init__(self, member: str, log: Log | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.member = member
+        self._clock = clock
         self.log = log or Log()
         self.log.member = member
         self._console = Console(stderr=True, highlight=False)
@@ -66,14 +67,14 @@ class ProgressReporter:
     @contextmanager
     def progress(self, label: str) -> Iterator[Advance]:
         """Yield a callback (done, total, note) that draws a bar on a terminal, or writes a line every ten seconds."""
-        started = time.monotonic()
+        started = self._clock()
         if self._console.is_terminal and not self.log.as_json:
             with self._bars() as bars:
                 task = bars.add_task(label, total=None, note="")
                 yield lambda done, total, note="": bars.update(task, completed=done, total=total, note=note)
         else:
             yield self._lines(label)
-        seconds = time.monotonic() - started
+        seconds = self._clock() - started
         if seconds >= _LONG_S:
             self.report(f"{label}: done in {seconds:.1f} s", seconds=round(seconds, 3))
 
@@ -84,12 +85,12 @@ class ProgressReporter:
         )
 
     def _lines(self, label: str) -> Advance:
-        last_line = time.monotonic()
+        last_line = self._clock()
         pace = _Pace()
 
         def advance(done: int, total: int, note: str = "", /) -> None:
             nonlocal last_line
-            now = time.monotonic()
+            now = self._clock()
             seconds_left = pace.seconds_left(now, done, total)
             if now - last_line >= _LINE_S and 0 < done < total:
                 last_line = now

@@ -1,4 +1,4 @@
-"""Remove secrets from texts before they are shown: logins and signed queries of URLs, addresses of notices."""
+"""Remove secrets from texts before they are shown: logins and queries of URLs, commands, addresses of notices."""
 
 import json
 import re
@@ -12,8 +12,11 @@ from typing import Any
 _LOGIN = re.compile(r"://[^\s\"'<>]*@")
 _QUERY = re.compile(r"(://[^\s\"'<>?]*)\?[^\s\"'<>]*")
 
-_NOTIFY = "notify"
-_BLANK: dict[str, Any] = {"command": [], "webhook": ""}  # settings of [notify] that may hold a token
+# settings that may hold a token, by their table
+_BLANK: dict[str, dict[str, Any]] = {
+    "notify": {"command": [], "webhook": ""},
+    "keys": {"passphrase_command": []},
+}
 
 
 def without_password(text: str) -> str:
@@ -21,8 +24,8 @@ def without_password(text: str) -> str:
     return _QUERY.sub(r"\1?***", _LOGIN.sub("://***@", text))
 
 
-def without_notify(configuration: str) -> str:
-    """The TOML file of a member with an empty command and webhook in `[notify]`, all else as it is.
+def without_commands(configuration: str) -> str:
+    """The TOML file of a member with empty commands and webhook in `[notify]` and `[keys]`, all else as it is.
 
     A remainder that is not TOML is left out.
     """
@@ -48,13 +51,17 @@ def _statements(text: str) -> Iterator[str]:
 
 
 def _blanked(header: str, statement: str) -> str:
-    """The statement, or the same settings with blanks if it sets command or webhook of `[notify]`.
+    """The statement, or the same settings with blanks if it sets commands or a webhook of `[notify]` or `[keys]`.
 
     header : the line with the name of its table; "" at the top of the file, where it may be `notify.webhook = ...`
     """
-    settings = tomllib.loads(header + statement).get(_NOTIFY, {})
-    if not settings.keys() & _BLANK.keys():
-        return statement
-    blanked = settings | {key: value for key, value in _BLANK.items() if key in settings}
-    prefix = "" if header else f"{_NOTIFY}."
-    return "".join(f"{prefix}{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in blanked.items())
+    tables = tomllib.loads(header + statement)
+    for table, blank in _BLANK.items():
+        settings = tables.get(table, {})
+        if settings.keys() & blank.keys():
+            blanked = settings | {key: value for key, value in blank.items() if key in settings}
+            prefix = "" if header else f"{table}."
+            return "".join(
+                f"{prefix}{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in blanked.items()
+            )
+    return statement

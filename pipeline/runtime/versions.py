@@ -1,7 +1,9 @@
 """Versions of hocket, Python, the system and the libraries: the first thing to compare if two machines differ."""
 
+import hashlib
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 LIBRARIES = (
     "numpy",
@@ -22,6 +24,20 @@ LIBRARIES = (
     "mlflow",
     "click",
 )
+_FOLDERS = ("data_prep", "partners", "pipeline", "secure")
+_SOURCES = {".py", ".csv", ".txt"}  # code, and the tables that it reads
+
+
+def sources_digest() -> str:
+    """SHA-256, hexadecimal, of hocket's code as installed: equal for equal code, wherever it is installed.
+
+    It is that of one line for each file, by name: the SHA-256 of its bytes, two spaces, its path.
+    """
+    root = Path(__file__).parents[2]
+    files = (path for folder in _FOLDERS for path in (root / folder).rglob("*") if path.suffix in _SOURCES)
+    digests = {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def installed(distribution: str) -> str | None:

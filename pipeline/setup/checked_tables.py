@@ -33,6 +33,14 @@ class CheckedTables:
         return forecast.training_labels + (forecast.training_values if self.trains_regression else 0)
 
     @property
+    def n_training_compounds(self) -> int:
+        """About the number of compounds that this partner trains on; 0 if the tables cannot be used."""
+        forecast = self.tables.forecast
+        if forecast is None:
+            return 0
+        return forecast.measured_compounds if self.trains_regression else forecast.training_compounds
+
+    @property
     def is_heavier(self) -> bool:
         """Whether this partner has more training labels than the plan lets count."""
         return self.max_weight is not None and (self.n_training_labels or 0) > self.max_weight

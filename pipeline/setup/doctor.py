@@ -122,8 +122,18 @@ def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
     if not stopping:
         yield Finding("tables", f"{', '.join(file.name for file in files)}: can be read")
         yield from _forecast(checked)
-    if not stopping and plan is not None and plan.catalogue.tasks:
-        from pipeline.setup.own_catalogue import examine_catalogue  # noqa: PLC0415 -- polars, as above
+        if plan is not None:
+            yield from _by_plan(config, plan, checked)
+
+
+def _by_plan(config: PartnerConfig, plan: Plan, checked: "CheckedTables") -> Iterator[Finding]:
+    """What the plan's differential privacy and its catalogue mean for these tables."""
+    if plan.privacy is not None:
+        from pipeline.setup.epsilon_reach import examine_reach  # noqa: PLC0415 -- few plans need it
+
+        yield from examine_reach(config, plan, plan.privacy, checked.n_training_compounds)
+    if plan.catalogue.tasks:
+        from pipeline.setup.own_catalogue import examine_catalogue  # noqa: PLC0415 -- polars; the aggregator has none
 
         yield examine_catalogue(config, plan)
 

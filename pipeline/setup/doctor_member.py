@@ -105,6 +105,7 @@ def examine_keys(config: MemberConfig, keys: PrivateKeys, plan: Plan | None) -> 
     """Check that the private keys fit the card in the home and the card in the plan."""
     home = Home(config.home_folder)
     lock = "unlocked by the passphrase file" if config.passphrase_file else "without a passphrase"
+    lock = "unlocked by the passphrase command" if config.keys.passphrase_command else lock
     yield Finding("keys", f"private keys of {keys.name} ({keys.role}), {lock}")
     card_file = home.keys / "card.toml"
     if card_file.exists():

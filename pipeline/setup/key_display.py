@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.home.paths import Home
-from pipeline.plan.member_configs import read_passphrase
+from pipeline.plan.passphrase import read_passphrase
 from pipeline.plan.plan import Plan, read_plan
 from secure.inspect import inspect_file
 from secure.keys.keys import KEY_FILE, load_private_keys, read_card

@@ -9,7 +9,7 @@ import secure.keys.keys
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Outbox
 from pipeline.home.paths import Home
-from pipeline.plan.member_configs import read_passphrase
+from pipeline.plan.passphrase import read_passphrase
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol.enrolment import expect_dealt_for
 from pipeline.runtime.outputs import writing

@@ -17,13 +17,13 @@ from pipeline.model.description import (
     COMPOUNDS_FILE,
     DESCRIPTION_FILE,
     Description,
-    Which,
     output_columns,
     weights_file,
 )
-from pipeline.tracking.descriptions import KEPT, registered_name
+from pipeline.tracking.descriptions import KEPT, PLAN, registered_name
 from pipeline.tracking.uploads import Upload
 from secure.files import atomic_folder
+from secure.messages.provenance import PROVENANCE_FILE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,8 +60,7 @@ class PackedModel:
     folder: Path
     model_id: str
     name: str  # in the registry
-    edition: str
-    kept: Which
+    tags: dict[str, str]
     client: "MlflowClient"
 
     def uploads(self) -> list[Upload]:
@@ -82,7 +81,7 @@ class PackedModel:
         import mlflow  # noqa: PLC0415 -- seconds to import, only in the tracking process
 
         self.client.finalize_logged_model(self.model_id, "READY")
-        mlflow.register_model(f"models:/{self.model_id}", self.name, tags={_EDITION: self.edition, _KEPT: self.kept})
+        mlflow.register_model(f"models:/{self.model_id}", self.name, tags=self.tags)
         shutil.rmtree(self.folder)
 
 
@@ -99,12 +98,16 @@ def registered_version(client: "MlflowClient", description: Description, run_id:
 
 
 def _has_tags_of(description: Description, tags: Mapping[str, str]) -> bool:
-    """Whether a model with these tags has the same added assays and is the same of both models.
+    """Whether a model with these tags is of the same plan, has the same added assays and is the same of both models.
 
-    Models of versions of hocket that did not set the second tag are taken to be the same.
+    Models of versions of hocket that did not set a tag are taken to be the same.
     """
-    same_assays = tags.get(_EDITION, "") == description.edition
-    return same_assays and tags.get(_KEPT, description.kept) == description.kept
+    return all(tags.get(tag, "" if tag == _EDITION else value) == value for tag, value in _tags(description).items())
+
+
+def _tags(description: Description) -> dict[str, str]:
+    """Tags of a model and its version."""
+    return {_EDITION: description.edition, _KEPT: description.kept, PLAN: description.plan}
 
 
 def describe_version(client: "MlflowClient", version: "ModelVersion", card: str) -> None:
@@ -140,7 +143,7 @@ def pack_final_model(folder: Path, store: str, run_id: str) -> PackedModel | Non
     if not (packed / _LAST).exists() or mlflow.models.Model.load(str(packed)).model_id != logged.model_id:
         with atomic_folder(packed) as unfinished, _needed(folder, description) as needed:
             _save(needed, unfinished, description, logged)
-    return PackedModel(packed, logged.model_id, name, description.edition, description.kept, client)
+    return PackedModel(packed, logged.model_id, name, _tags(description), client)
 
 
 @contextmanager
@@ -153,6 +156,8 @@ def _needed(folder: Path, description: Description) -> Iterator[Path]:
         added = (one.file for one in description.added)
         for file in (DESCRIPTION_FILE, COMPOUNDS_FILE, weights_file(description.kept), *added):
             (needed / file).symlink_to((folder / file).resolve())
+        if (folder / PROVENANCE_FILE).exists():  # models of earlier versions have none
+            (needed / PROVENANCE_FILE).symlink_to((folder / PROVENANCE_FILE).resolve())
         yield needed
     finally:
         shutil.rmtree(needed, ignore_errors=True)
@@ -173,8 +178,7 @@ def _logged_model(client: "MlflowClient", run_id: str, description: Description)
     unregistered = (model for model in models if f"models:/{model.model_id}" not in registered)
     logged = next((model for model in unregistered if _has_tags_of(description, model.tags)), None)
     if logged is None:
-        tags = {_EDITION: description.edition, _KEPT: description.kept}
-        logged = client.create_logged_model(experiment, name=_NAME, source_run_id=run_id, tags=tags)
+        logged = client.create_logged_model(experiment, name=_NAME, source_run_id=run_id, tags=_tags(description))
     outputs = run.outputs.model_outputs if run.outputs else []
     if logged.model_id not in {output.model_id for output in outputs}:
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])

@@ -16,7 +16,7 @@ _LONGEST = 500  # characters of a value: the limit of MLflow's servers up to 2.9
 _CUT = " ... (whole in settings/)"
 _AT_ONCE = 100  # parameters in a request, MLflow's limit
 # as long as the federation is large, and in the logged plan; commands and addresses, which may hold a token
-_LEFT_OUT = ("plan.card", "catalogue.tasks", "notify")
+_LEFT_OUT = ("plan.card", "catalogue.tasks", "notify", "keys.")
 _MEASURED_ONCE = {"seconds_prepare", "upload_bytes", "upload_bytes_per_parameter", "download_bytes"}
 
 

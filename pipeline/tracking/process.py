@@ -102,6 +102,13 @@ class Store:
             self._machine = None
 
 
+def open_store(member: TrackedMember) -> "MlflowClient":
+    """Open a member's store, which is made first if it is missing; raises MlflowException, OSError or ConfigError."""
+    _check_answers(member.store)
+    _make_store(member)
+    return _opened(member)
+
+
 def _check_answers(store: str) -> None:
     """Raise MlflowException for a server that does not answer a health check soon; other requests may take longer."""
     if not store.startswith("http"):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.home.paths import Home
 from pipeline.home.round_metrics import RoundRecord, read_records
-from pipeline.runtime.redact import without_notify, without_password
+from pipeline.runtime.redact import without_commands, without_password
 from pipeline.tracking import descriptions as words
 from pipeline.tracking.mlflow_model import pack_final_model
 from pipeline.tracking.parameters import constants, is_charted, log_params, settings
@@ -59,6 +59,9 @@ def sync(member: TrackedMember, client: "MlflowClient") -> str:
     run_id, logged = run.info.run_id, Logged.of(run)
     if logged.plan != member.plan.digest:
         _log_settings(member, client, run, first=not logged.plan)
+        if run.info.status == "FINISHED":  # under the plan before
+            client.update_run(run_id, "RUNNING")
+            run = client.get_run(run_id)
         logged = replace(logged, plan=member.plan.digest).note(client, run_id)
     finished = member.finished  # before the records are read: then none can follow
     records = read_records(member.home.metrics)
@@ -79,7 +82,7 @@ def sync(member: TrackedMember, client: "MlflowClient") -> str:
     return str(run_id)
 
 
-def _experiment(member: TrackedMember, client: "MlflowClient") -> str:
+def experiment_of(member: TrackedMember, client: "MlflowClient") -> str:
     """Id of the federation's experiment, created if it is not there."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- MLflow takes seconds to import
 
@@ -119,7 +122,7 @@ def _remove_default(client: "MlflowClient") -> None:
 def _find_run(member: TrackedMember, client: "MlflowClient") -> "Run | None":
     """The member's run under this plan, or under a revision its latest run of the federation; None without one."""
     query = words.run_query(words.MEMBER, member.config.name, member.plan)
-    runs = client.search_runs([_experiment(member, client)], filter_string=query, max_results=1)
+    runs = client.search_runs([experiment_of(member, client)], filter_string=query, max_results=1)
     return runs[0] if runs else None
 
 
@@ -129,7 +132,7 @@ def _start_run(member: TrackedMember, client: "MlflowClient") -> "Run":
     began_ms = (
         int(records[0].at * 1000) if records else None
     )  # the first record can be much older than the server's run
-    return client.create_run(_experiment(member, client), start_time=began_ms, run_name=name, tags=tags)
+    return client.create_run(experiment_of(member, client), start_time=began_ms, run_name=name, tags=tags)
 
 
 def _log_settings(member: TrackedMember, client: "MlflowClient", run: "Run", *, first: bool) -> None:
@@ -142,7 +145,7 @@ def _log_settings(member: TrackedMember, client: "MlflowClient", run: "Run", *, 
     catalogue = member.plan.catalogue.path(member.config.plan_file)
     for file in (member.config.plan_file, *([catalogue] if catalogue else [])):
         client.log_artifact(run_id, str(file), folder)
-    configuration = without_password(without_notify(member.config_file.read_text("utf-8-sig")))
+    configuration = without_password(without_commands(member.config_file.read_text("utf-8-sig")))
     client.log_text(run_id, configuration, f"{folder}/{member.config_file.name}")
     params = settings(member)
     if not first:

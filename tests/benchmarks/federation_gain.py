@@ -7,8 +7,9 @@ sealing replaced by its exact integer arithmetic, which test_clear_rounds.py pro
 equal tasks at several partners as one, by the truth no partner has); *take-home* (the models of single assays on the
 federated trunk, and as each partner's gate keeps them); *cross-validated* (the same, the kind and whether the trunk is
 used chosen by cross-validation in the training folds, though the trunk has seen them); *pooled models* (those of
-single assays, fitted to all partners' rows of a target); *shuffled* (federated, all other partners' training labels
-permuted: must show no gain).
+single assays, fitted to all partners' rows of a target); *target models* (take-home with one ridge for each target that
+`--min-holders` partners measure, from sums in the protocol's fixed point: `gain/target_models.py`); *shuffled*
+(federated, all other partners' training labels permuted: must show no gain).
 Every partner takes the same number of optimiser steps in every arm. Choose settings with `--fold validation`; look at
 `--fold test` once. With `--regression-weight` all arms train regression heads too (private in *joint*, by target in
 *pooled*), and a second table scores them. With `--catalogue` head rows of tasks that partners have in common are
@@ -25,17 +26,20 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the modules of the tests
 
+from partners.target_models.conjugate_gradients import RidgeSettings
 from tests.benchmarks.gain.catalogue import KINDS, held_catalogue
 from tests.benchmarks.gain.gains import OF_REGRESSIONS, Gain, gain, gains_by_group, gated, gates
 from tests.benchmarks.gain.partners import Partner, load_partners, tables_of
 from tests.benchmarks.gain.runs import Setting, obtain
 from tests.benchmarks.gain.scores import FOLDS, Scores, averaged
+from tests.benchmarks.gain.target_models import USES
 
 ARMS = (
     "strongest",
@@ -47,9 +51,10 @@ ARMS = (
     "pooled",
     "pooled models",
     "shuffled",
+    "target models",
 )
-OF_ROUNDS = ("federated", "take-home", "cross-validated", "shuffled")
-OF_ASSAYS = ("strongest", "take-home", "cross-validated", "pooled models")
+OF_ROUNDS = ("federated", "take-home", "cross-validated", "shuffled", "target models")
+OF_ASSAYS = ("strongest", "take-home", "cross-validated", "pooled models", "target models")
 MODELS_VERSION = 2  # of the models of single assays: kept runs of another are done again
 
 Line = tuple[str, Sequence[Scores]]  # of a table: its name and its runs, one for each seed
@@ -84,6 +89,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--regression-rows", action="store_true", help="share these heads' rows too, with a catalogue")
     parser.add_argument("--catalogue", choices=("none", *KINDS), nargs="+", default=["none"], help="shared head rows")
     parser.add_argument("--min-holders", type=int, default=3, help="partners that hold a shared row, 2 or more")
+    parser.add_argument("--target-use", choices=USES, nargs="+", default=["mean"], help="of target models")
+    parser.add_argument("--target-weight", type=float, nargs="+", default=[2 / 3], help="of target models in the mean")
+    parser.add_argument("--target-penalty", type=float, nargs="+", default=[RidgeSettings().penalty])
+    parser.add_argument("--target-steps", type=int, nargs="+", default=[RidgeSettings().n_steps])
     parser.add_argument("--descriptors", action="store_true", help="descriptors beside the fingerprint, for forests")
     parser.add_argument("--average-seeds", action="store_true", help="also score the mean of the seeds' predictions")
     parser.add_argument("--fold", choices=tuple(FOLDS), default="validation")
@@ -112,7 +121,17 @@ def settings(asked: argparse.Namespace, arm: str) -> Iterator[list[Setting]]:
         rows = {}
         if catalogue != "none":
             rows = {"catalogue": catalogue, "min_holders": asked.min_holders, "regression_rows": asked.regression_rows}
-        yield [Setting(**common, **rows, server_rate=rate, weights=weights, seed=seed) for seed in asked.seeds]
+        for extra in _target_settings(asked) if arm == "target models" else [{}]:
+            yield [
+                Setting(**common, **rows, **extra, server_rate=rate, weights=weights, seed=seed) for seed in asked.seeds
+            ]
+
+
+def _target_settings(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for steps, penalty, use in product(asked.target_steps, asked.target_penalty, asked.target_use):
+        ridges = RidgeSettings(penalty=penalty, n_steps=steps)
+        for weight in asked.target_weight if use.endswith("mean") else [0.0]:
+            yield {"ridges": ridges, "use": use, "target_weight": weight, "target_holders": asked.min_holders}
 
 
 def lines(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path, console: Console) -> Iterator[Line]:
@@ -131,7 +150,7 @@ def lines(asked: argparse.Namespace, partners: Mapping[str, Partner], work: Path
                 said = ", ".join(f"{name} {'/'.join(r.outcome for r in seeds)}" for name, seeds in results.items())
                 console.print(f"{label}: gates say federated is: {said}", style="dim")
             yield label, done
-            if arm == "take-home" and reference == "strongest":
+            if arm in {"take-home", "target models"} and reference == "strongest":
                 yield f"{label}, as the gate keeps", gated(done, local, partners)
             if asked.average_seeds and len(done) > 1:
                 yield f"{label}, mean of {len(done)} seeds", [averaged(done, partners)]

@@ -167,33 +167,11 @@ def test_a_file_that_a_program_writes_with_others_is_placed_alone(tmp_path):
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x", b"whole")]
 
 
-def test_a_folder_takes_the_place_of_an_earlier_one(tmp_path):
-    """The new content is there, for the owner alone, the old is gone, and nothing else lies about."""
-    for text in ("old", "new"):
-        (tmp_path / f".out{PART}").mkdir()
-        (tmp_path / f".out{PART}" / "left by a killed one").touch()
-        with atomic_folder(tmp_path / "out") as folder:
-            (folder / f"{text}.txt").write_text(text)
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new.txt"]
-    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
-
-
-def test_a_full_disk_leaves_the_earlier_folder_and_says_where(tmp_path):
-    """The error names the folder, which is as it was."""
+def test_a_folder_is_for_its_owner_alone(tmp_path):
+    """Unless another mode is asked for; the rest of its laws: tests/data_prep/test_atomic.py."""
     with atomic_folder(tmp_path / "out") as folder:
-        (folder / "old.txt").write_text("old")
-
-    def write() -> None:
-        with atomic_folder(tmp_path / "out") as folder:
-            (folder / "new.txt").write_text("new")
-            fail()
-
-    with pytest.raises(OSError, match="No space left") as refused:
-        write()
-    assert any(str(tmp_path / "out") in note for note in refused.value.__notes__)
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert (tmp_path / "out" / "old.txt").read_text() == "old"
+        (folder / "file").touch()
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
 
 
 def test_secret_is_private_from_birth(tmp_path):

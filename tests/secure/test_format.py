@@ -15,6 +15,7 @@ from secure.ciphertexts.parameters import N_SLOTS, SealSettings, seal_parameters
 from secure.keys.group import receive_group_secret
 from secure.keys.pairing import open_pair_seed
 from secure.messages.messages import check_payload, parse_manifest, verify_manifest
+from secure.messages.provenance import verify_provenance
 from secure.sealing.add import add_updates
 from secure.sealing.fixed_point import next_bounds
 from tests.support.secure import plain_reader as plain
@@ -165,6 +166,15 @@ def test_plan_digest_with_privacy(more, tmp_path):
     assert plain.digest(plain.canonical_plan(text, block("defaults"))) == read_plan(tmp_path / "plan.toml").digest
 
 
+def test_plan_digest_with_a_first_trunk(tmp_path):
+    """The digest of the trunk's file is part of the plan's, its path is not."""
+    start = f'[trunk]\nstart = "trunk.safetensors"\nstart_digest = "{"5a" * 32}"'
+    text = (FOLDER / "plan.toml").read_text()
+    assert "[trunk]" in text
+    (tmp_path / "plan.toml").write_text(text := text.replace("[trunk]", start))
+    assert plain.digest(plain.canonical_plan(text, block("defaults"))) == read_plan(tmp_path / "plan.toml").digest
+
+
 @pytest.mark.parametrize("columns", ["", "withhold = 0.5", "min_partners = 0\nmin_compounds = 4", "min_partners = 2"])
 def test_plan_digest_with_columns(columns, tmp_path):
     """The settings of input columns are part of the plan's digest, unless nothing is counted."""
@@ -224,6 +234,17 @@ def test_cards_and_manifests(example):
     digest = plain.digest(example.path("roster", HUB).read_bytes())
     for kind, sender in [*(("update", name) for name in PARTNERS), ("sum", HUB)]:
         assert example.manifest(kind, sender).body["roster"] == digest == example.roster.digest
+
+
+def test_provenance(example):
+    """Both programs read what ash signs of its model, and agree about the example's round."""
+    data = example.provenance()
+    found = plain.verify_provenance(data, card_of("ash"))
+    verified = verify_provenance(data, example.cards["ash"], "provenance")
+    assert found["rounds"] == [each.to_json() for each in verified.rounds]
+    assert found["rounds"][0]["sum"] == plain.digest(example.path("sum", HUB).read_bytes())
+    assert found["members"]["birch"] == plain.digest(plain.card_message(card_of("birch")))[:32]
+    assert found["code"]["sources"] == verified.sources
 
 
 def test_confirmations(example, pair_keys):

@@ -54,6 +54,7 @@ catalogue_min_fold_inactive = 0
 [trunk]
 hidden = [16]
 dropout = 0.2
+{trunk}
 [columns]
 {columns}
 {extra}
@@ -93,6 +94,7 @@ class Federation:
         min_partners: int = 3,
         columns: str = "min_partners = 0",
         extra: str = "",
+        trunk: str = "",
         federation_id: str = "ab" * 16,
         holders: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
@@ -110,6 +112,7 @@ class Federation:
             min_partners=min_partners,
             columns=columns,
             extra=extra,
+            trunk=trunk,
         )
         self.plan_file.write_text(plan + "\n".join(f"[[card]]\n{card}" for card in cards))
         for number, name in enumerate(self.partners):

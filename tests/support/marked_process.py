@@ -40,26 +40,26 @@ class Marked:
     def end(self, within_s: float) -> int:
         """Exit code, once the process has ended; fails where that takes longer than it may.
 
-        How long one of its threads, or of the processes that it started, queues for a processor does not count: others
-        keep the machine busy then.
+        How long the processes that it started queue for a processor, one after another, does not count: others keep
+        the machine busy then.
         """
-        began, before, may_take_s = time.monotonic(), self._queued_s(), within_s
+        began, before, queued = time.monotonic(), self._queued_s(), dict[str, float]()
         while True:
             try:
                 return self.popen.wait(_LOOK_S)
             except subprocess.TimeoutExpired:
-                queued = [now - before.get(thread, 0.0) for thread, now in self._queued_s().items()]
-                may_take_s = max(may_take_s, within_s + max(queued, default=0.0))
-                assert time.monotonic() - began < may_take_s, self.alive()
+                queued |= self._queued_s()  # those that have ended since, too
+                waited_s = sum(now - before.get(process, 0.0) for process, now in queued.items())
+                assert time.monotonic() - began < within_s + waited_s, self.alive()
 
     def _queued_s(self) -> dict[str, float]:
-        """Seconds for which each thread of each process with the mark has waited for a processor."""
+        """Seconds for which a thread of each process with the mark has waited for a processor, that of the longest."""
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 if self.mark in (folder / "environ").read_bytes():
-                    for thread in (folder / "task").iterdir():
-                        found[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
+                    threads = (folder / "task").iterdir()
+                    found[folder.name] = max(int((one / "schedstat").read_text().split()[1]) / 1e9 for one in threads)
             except OSError:  # it ended, or is not ours
                 continue
         return found

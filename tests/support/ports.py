@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 # Below those that Linux gives to connections by itself: one of them would be taken now and then before a server that
 # takes seconds to start listens there, the more so where tests run side by side.
-_PORTS = range(10_000, 32_000)
+_PORTS = range(10_000, 20_000)
 
 
 def free_port() -> int:

@@ -59,7 +59,8 @@ def _chosen(own: AssayData) -> list[Choice]:
 
 
 @cache
-def _assay_data(partner: Partner) -> AssayData:
+def assay_data(partner: Partner) -> AssayData:
+    """What models of a partner's assays are fitted to: once for all arms that one run of the script compares."""
     data, prepared = labels_only(partner.training_set), _prepared(partner)
     return AssayData(data, assays_of(prepared, data), prepared.descriptors)
 
@@ -80,7 +81,7 @@ def scores_of_assay_models(
     network = last.watch.scores()
     tasks: dict[str, NDArray[np.floating]] = {}
     for name, partner in partners.items():
-        own, member, model = _assay_data(partner), members[name], last.models[name]
+        own, member, model = assay_data(partner), members[name], last.models[name]
         loaded = Predictor(model.trunk, model.state, agreed.layout.trunk, agreed.trunk, member.training)
         shared = set(agreed.counts.shared_rows) if arm != "strongest" else set()
         heads = {task for row, tasks in member.held.items() if row in shared for task in tasks}
@@ -184,7 +185,7 @@ def pooled_assay_models(partners: Mapping[str, Partner]) -> Scores:
 
     No partner could do this. Equal targets are equal assays by the truth; above 5,000 rows the forest stands alone.
     """
-    own = {name: _assay_data(partner) for name, partner in partners.items()}
+    own = {name: assay_data(partner) for name, partner in partners.items()}
     inputs = {name: data.inputs(np.arange(data.data.n_compounds)) for name, data in own.items()}
     predicted = {
         name: {

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from partners.network.input_columns import InputColumns
 from partners.network.shared_head_rows import HolderCounts
 from partners.network.trunk import trunk_layout
 from partners.settings import ServerOptimiser, Training, TrunkSettings
+from partners.target_models.conjugate_gradients import RidgeSettings
 from partners.training_data.column_flags import column_flags, compounds_by_column
 from secure.ciphertexts.parameters import SealSettings
 from tests.benchmarks.gain import arms
@@ -20,10 +21,14 @@ from tests.benchmarks.gain.assay_models import LastModels, pooled_assay_models, 
 from tests.benchmarks.gain.catalogue import HeldCatalogue, held_catalogue
 from tests.benchmarks.gain.partners import Partner, labels_only
 from tests.benchmarks.gain.scores import Scores, Watch
+from tests.benchmarks.gain.target_models import ridge_predictions, with_target_models
 from tests.support.clear_rounds import Agreed, Member
 
 # Added later: left out of the JSON if they have no effect, so that files of earlier runs are still found.
-_ADDED = ("regression_weight", "catalogue", "min_holders", "descriptors", "models", "regression_rows", "columns")
+_ADDED = (
+    "regression_weight", "catalogue", "min_holders", "descriptors", "models", "regression_rows", "columns", "use",
+    "ridges", "target_weight", "target_holders",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,10 @@ class Setting:
     regression_rows: bool = False  # of targets that `min_holders` partners measure, shared too
     columns: CountedColumns | None = None  # which input columns are shared; None: all
     models: int = 0  # version of the models of single assays; 0: the arm has none
+    use: str | None = None  # of target models, see target_models.USES
+    ridges: RidgeSettings | None = None  # of target models
+    target_weight: float = 0.0  # of target models in the mean with the take-home models
+    target_holders: int = 0  # partners that measure a target, for it to have a model
 
     @property
     def label(self) -> str:
@@ -98,6 +107,10 @@ class Setting:
         by = "by labels" if self.weights == "size" else "equal"
         rows = f", rows {self.catalogue} at {self.min_holders}+" if self.catalogue else ""
         shared = " in shared rows" if self.regression_rows else ""
+        if self.use:
+            shared += f", targets at {self.target_holders}+, {self.use}" + (
+                f" {self.target_weight:.2g}" if self.use == "mean" else ""
+            )
         shared += f", columns {self.columns}" if self.columns else ""
         return f"{self.arm}{method} rate {self.server_rate:g}, {by}, {self.rounds} x {self.steps}{rows}{hybrid}{shared}"
 
@@ -118,7 +131,7 @@ def obtain(setting: Setting, partners: Mapping[str, Partner], folder: Path, *, p
         kept = _read(file)
         if kept.has_predictions or not predictions:
             return kept
-    scores = _run(setting, partners)
+    scores = _target_models(setting, partners, folder) if setting.arm == "target models" else _run(setting, partners)
     folder.mkdir(parents=True, exist_ok=True)
     about = json.dumps({"setting": setting_json, "curve": scores.curve, "facts": scores.facts})
     unfinished = file.with_suffix(".unfinished.npz")
@@ -131,6 +144,24 @@ def _read(file: Path) -> Scores:
     with np.load(file, allow_pickle=False) as stored:
         about = json.loads(str(stored["about"]))
         return Scores({name: stored[name] for name in stored if name != "about"}, about["curve"], about["facts"])
+
+
+def _target_models(setting: Setting, partners: Mapping[str, Partner], folder: Path) -> Scores:
+    """The take-home models of the setting with target models; both are read if they are kept."""
+    if setting.ridges is None or setting.use is None:
+        raise ValueError("target models without their settings")
+    plain = replace(setting, arm="take-home", use=None, ridges=None, target_weight=0.0, target_holders=0)
+    if setting.use == "local mean":
+        plain = replace(plain, arm="strongest", method=None, seal_bits=None, server_rate=None, weights=None)
+        plain = replace(plain, catalogue=None, min_holders=None, regression_rows=False)
+    take_home = obtain(plain, partners, folder, predictions=True)
+    least = setting.target_holders
+    facts = {"data": setting.data, "bits": setting.bits, "min_holders": least, "ridges": asdict(setting.ridges)}
+    file = folder / f"ridges-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}.npz"
+    if not file.exists():
+        found = ridge_predictions(partners, least, setting.ridges)
+        np.savez_compressed(file, about=np.array(json.dumps({"curve": [], "facts": {}})), **found.tasks)
+    return with_target_models(partners, take_home, _read(file), setting.use, setting.target_weight)
 
 
 def members_of(setting: Setting, partners: Mapping[str, Partner], rows: HeldCatalogue) -> dict[str, Member]:

@@ -305,6 +305,7 @@ def test_the_forecast_adds_up(tmp_path):
         assert kind.trained == kind.scored + sum(kind.not_scored.values())
     assert 0 < result.training_labels < 60 * result.classification.trained
     assert 0 < result.training_values < 120
+    assert 0 < result.training_compounds <= result.measured_compounds < 60
 
 
 @pytest.mark.slow

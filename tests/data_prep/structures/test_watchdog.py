@@ -159,7 +159,7 @@ def test_ctrl_c_ends_everything_at_once():
             return child
         watchdog._idle_or_new_child = announced_child
         endless = Chemistry(max_tautomers=100_000, max_transforms=100_000)
-        standardise_all([{SLOW!r}] * 200, endless, Fingerprint(), workers=2)
+        standardise_all([{SLOW!r}] * 200, endless, Fingerprint(), workers=2, timeout_s=3600.0)
     """)
     with subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -168,11 +168,11 @@ def test_ctrl_c_ends_everything_at_once():
         try:
             children = [Path("/proc", parent.stdout.readline().strip()) for _ in range(2)]
             parent.send_signal(signal.SIGINT)
-            assert parent.wait(60) == -signal.SIGINT
+            assert parent.wait() == -signal.SIGINT
         finally:
             parent.kill()
-    # much less than the 60 seconds that each structure may take
-    wait_until(lambda: not any(map(_runs, children)), lambda: "a child outlives the interrupted run", patience_s=30)
+    # long before the hour that each structure may take
+    wait_until(lambda: not any(map(_runs, children)), lambda: "a child outlives the interrupted run")
 
 
 def _runs(process: Path) -> bool:

@@ -39,6 +39,7 @@ def test_inspect_knows_every_file_of_a_finished_federation(finished: Federation)
         "federated model of a partner (private)",
         "description of a partner's finished model (private)",
         "fingerprints of a partner's training compounds (private)",
+        "provenance of a partner's finished model (private)",
         "plan",
         "configuration of partner",
         "configuration of aggregator",

@@ -25,8 +25,9 @@ def test_prepare_check_of_good_tables(fresh: Federation):
         assert [checked["forecast"][kind][n] for n in ("candidates", "trained")] == [
             made[kind][n] for n in ("candidates", "tasks")
         ]
-    trained = sum(fold["labels"] for fold in made["folds"] if fold["fold"] > 1)
-    assert checked["forecast"]["training_labels"] == pytest.approx(trained, rel=0.3)
+    for name, of_fold in (("training_labels", "labels"), ("training_compounds", "compounds")):
+        trained = sum(fold[of_fold] for fold in made["folds"] if fold["fold"] > 1)
+        assert checked["forecast"][name] == pytest.approx(trained, rel=0.3)
 
 
 def test_prepare_check_of_all_structures(fresh: Federation):

@@ -11,6 +11,7 @@ from scipy import sparse
 
 import pipeline.pages.page
 import pipeline.runs.jobs
+import pipeline.runs.tries.logged
 import pipeline.setup.doctor_machine as machine
 from pipeline.home.json_files import write_json
 from pipeline.report.report import write_report
@@ -95,6 +96,19 @@ def test_init_plan(golden: Golden, tmp_path: Path, enrolled: Federation):
         run("hocket init plan --name example --output other.toml")
         edit("P01.card", "P01", "P07")
         run("hocket init plan P01.card P02.card P03.card agg.card --name x --output other.toml", "a card was changed")
+
+
+def test_init_revision(golden: Golden, fresh: Federation):
+    """More rounds; other members; what makes no revision."""
+    with golden.session(fresh.folder) as run:
+        run("hocket init revision --help")
+        run("hocket init revision plan.toml --rounds +20")
+        run("hocket init revision plan.toml --rounds +20", "a file is never replaced unasked")
+        run("hocket init revision plan.toml --output other.toml", "no round is left")
+        run("hocket init revision plan.toml --rounds more --output other.toml")
+        run("hocket init revision plan.toml --rounds +20 --leave P09 --output other.toml")
+        run("hocket init revision plan.toml --rounds +20 --leave P03 --output other.toml", "too few partners")
+        run("hocket init revision plan.toml --rounds +20 --custodian agg --output other.toml")
 
 
 def test_init_partner(golden: Golden, fresh: Federation):
@@ -389,6 +403,18 @@ def test_predict(golden: Golden, done: Federation, enrolled: Federation):
         run("hocket predict before/P01/partner.toml new.csv", "before the end")
 
 
+def test_try(golden: Golden, fresh: Federation, monkeypatch: pytest.MonkeyPatch):
+    """One combination, whose scores decide nothing, so that every machine says the same; what cannot be tried."""
+    monkeypatch.setattr(pipeline.runs.tries.logged, "log_tries", lambda *_: True)
+    with golden.session(fresh.folder) as run:
+        run("hocket try --help")
+        run("hocket try P01/partner.toml --trials 1 --rounds 1")
+        run("hocket try P02/partner.toml --trials 1 --rounds 1", "before the deal is received")
+        run("hocket try P01/partner.toml --hidden large")
+        run("hocket try P01/partner.toml --dropout 1")
+        run("hocket try nosuch.toml")
+
+
 def test_embed(golden: Golden, done: Federation, enrolled: Federation):
     """Both kinds of file; another; before there is a model."""
     enrolled.moved(done.folder / "before")
@@ -426,6 +452,17 @@ def test_export_sparsechem(golden: Golden, done: Federation, enrolled: Federatio
         run("hocket export sparsechem P01/partner.toml model.pt")
         run("hocket export sparsechem P01/partner.toml model.json", "two files of one name")
         run("hocket export sparsechem before/P01/partner.toml other.pt", "before the first round")
+
+
+def test_export_trunk(golden: Golden, done: Federation):
+    """A finished partner's; a file that is there already; an aggregator has none."""
+    with golden.session(done.folder) as run:
+        run("hocket export trunk --help")
+        run("hocket export trunk P01/partner.toml trunk.safetensors")
+        run("hocket export trunk P01/partner.toml trunk.safetensors", "a file is never replaced")
+        run("hocket export trunk agg/aggregator.toml other.safetensors")
+        shutil.rmtree("P02/home/rounds")
+        run("hocket export trunk P02/partner.toml other.safetensors", "as before the first sum")
 
 
 def test_check_matrices(golden: Golden, tmp_path: Path, enrolled: Federation):

@@ -18,7 +18,7 @@ from tests.support.marked_process import marked
 from tests.support.partner_tables import write_tables
 
 PARTNERS = ["P01", "P02", "P03"]
-_END_S = 30.0  # for a stopped demo to end
+_END_S = 240.0  # for a stopped demo to end
 
 
 @pytest.fixture(scope="module")

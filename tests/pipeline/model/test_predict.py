@@ -39,6 +39,7 @@ from pipeline.model.structure_batches import prepare_batch
 from pipeline.model.task_table import listed_tasks, print_tasks
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import read_plan
+from secure.messages.provenance import PROVENANCE_FILE
 from tests.support.cli_runner import hocket, python_process
 from tests.support.federation import Federation, run_all
 from tests.support.full_disk import fill
@@ -417,6 +418,7 @@ def test_the_gates_choice_is_the_default(done: Federation, new: Path, tmp_path: 
     assert said(done, new, tmp_path / "a.parquet").equals(federated)
     file = done.home("P01").model / "model.json"
     write_json(file, json.loads(file.read_text()) | {"kept": "local"})
+    file.with_name(PROVENANCE_FILE).unlink()  # it is signed for the other choice
     assert said(done, new, tmp_path / "b.parquet").equals(local)
 
 

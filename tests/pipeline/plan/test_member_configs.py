@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.plan.member_configs import AggregatorConfig, MemberConfig, PartnerConfig, read_passphrase
+from pipeline.plan.member_configs import AggregatorConfig, MemberConfig, PartnerConfig
+from pipeline.plan.passphrase import read_passphrase
 from pipeline.plan.toml_schema import check_table
 from secure.errors import BadKeyFile
 
@@ -288,7 +289,7 @@ def test_no_file_is_no_passphrase():
         ("[training]\nlearning_rte = 1\n", "training.learning_rte: unknown setting; nearest: learning_rate"),
         ("[gate]\nzzz = 1\n", "gate.zzz: unknown setting; expected one of "),
         ("[notify.zzz]\n", "notify.zzz: unknown section; expected one of command, webhook, "),
-        ("[zzz]\n", "zzz: unknown section; expected one of tracking, notify, data, training, gate"),
+        ("[zzz]\n", "zzz: unknown section; expected one of keys, tracking, notify, data, training, gate"),
     ],
 )
 def test_an_unknown_name_comes_with_the_nearest(tmp_path: Path, more: str, expected: str):

@@ -100,12 +100,13 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
     "seal.max_weight": st.integers(1, 2**32),
 }
 ONE_VALUE = {"format", "rounds.min_partners"}  # three partners allow one minimum
+PAIR = {"trunk.start", "trunk.start_digest"}  # both or none, see below
 
 
 def test_every_setting_has_a_strategy(enrolled: Federation):
     """A setting added to the plan must be added to VALID, or the test below would not see it."""
     dumped = read_plan(enrolled.plan_file).model_dump(mode="json")
-    assert set(leaves(dumped)) == set(VALID) | ONE_VALUE
+    assert set(leaves(dumped)) == set(VALID) | ONE_VALUE | PAIR
 
 
 @QUICK
@@ -231,6 +232,19 @@ def test_whole_numbers_and_fractions_of_one_value_are_one_setting(enrolled: Fede
     """`learning_rate = 2` is `learning_rate = 2.0`."""
     plans = [check_table(changed(table, "server.learning_rate", rate), Plan, "plan") for rate in (2, 2.0)]
     assert {plan.digest for plan in plans} == {read_plan(enrolled.plan_file).digest}
+
+
+def test_a_first_trunk_enters_the_digest_by_its_own(table: Table):
+    """Where the file lies is each member's business; a plan without one has its old digest."""
+    starts: tuple[Table, ...] = (
+        {},
+        *({"start": file, "start_digest": x * 32} for file, x in (("a", "ab"), ("b", "ab"), ("a", "cd"))),
+    )
+    digests = [check_table(table | {"trunk": table["trunk"] | start}, Plan, "plan").digest for start in starts]
+    assert digests[1] == digests[2]
+    assert len(set(digests)) == 3
+    for wrong in ({"start": "a"}, {"start_digest": "ab" * 32}, {"start": "a", "start_digest": "AB" * 32}):
+        assert "start_digest" in refusal(table | {"trunk": table["trunk"] | wrong})
 
 
 PRIVACY = {"epsilon": 8.0, "delta": 1e-5}

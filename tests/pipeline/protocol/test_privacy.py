@@ -22,7 +22,7 @@ from pipeline.home.round_metrics import read_records
 from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol import partner_rounds
-from pipeline.protocol.privacy_budget import PrivacyBudget, check_continuity
+from pipeline.protocol.privacy_budget import PrivacyBudget, check_continuity, reach_of
 from pipeline.report.conclusion import privacy_sentence
 from pipeline.report.report import read_report
 from pipeline.report.schema import PrivacyFacts
@@ -197,6 +197,26 @@ def test_out_of_reach_names_the_smallest_epsilon_in_reach(plan: Plan, tmp_path: 
     budget_of(changed(narrow, epsilon=smallest), tmp_path).begin()
     with pytest.raises(EpsilonOutOfReach):
         budget_of(changed(narrow, epsilon=0.99 * smallest), tmp_path / "other").begin()
+
+
+def test_what_is_in_reach_is_what_a_run_finds_and_nothing_is_written(plan: Plan, tmp_path: Path):
+    """For the same number of compounds, before the first round and after ten."""
+    n_compounds = small_set().training_rows.size
+    home, privacy = Home(tmp_path, plan.folder), plan.privacy
+    before = reach_of(plan, privacy, home, n_compounds, 10)
+    assert list(tmp_path.iterdir()) == []
+    budget = budget_of(plan, tmp_path)
+    budget.begin()
+    assert before.noise_multiplier == budget.noise(1).noise_multiplier
+    assert (before.n_steps, before.smallest < EPSILON) == (80, True)
+    for round_no in range(2, 11):
+        budget.noise(round_no)
+    write_atomically(home.start_file(11), b"")
+    later = reach_of(plan, privacy, home, n_compounds, 10)
+    assert later.noise_multiplier == pytest.approx(before.noise_multiplier, rel=0.01)
+    assert (later.n_steps, later.smallest > before.smallest) == (40, True)
+    write_atomically(home.start_file(21), b"")
+    assert reach_of(plan, privacy, home, n_compounds, 10) is None
 
 
 def test_a_noise_multiplier_in_the_plan_is_taken_if_it_keeps_epsilon(plan: Plan, tmp_path: Path):

@@ -314,10 +314,10 @@ def test_the_plan_before_is_over_once_a_sum_was_opened_under_the_revision(revise
         federation.partner("P01")
 
 
-def test_a_finished_home_takes_up_no_revision(federation: Federation) -> None:
-    """A finished federation is refused, for no round is left."""
+def test_a_home_that_ended_under_another_plan_takes_up_no_revision(federation: Federation) -> None:
+    """Only the plan that a revision continues is one that it can go on from."""
     for note in (federation.home("P01").finished, federation.home("P01").tracked):
-        write_json(note, {"plan": read_plan(federation.plan_file).digest})
+        write_json(note, {"plan": "ab" * 32})
     federation.revise(FIRST_ROUND)
     done = federation.hocket("partner", "run", str(federation.config("P01")), "--once")
     assert done.returncode == ExitCode.CONFIGURATION

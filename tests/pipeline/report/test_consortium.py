@@ -16,9 +16,13 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DamagedReport, ExitCode, MixedFederations, NotShareable, PipelineError
 from pipeline.pages.consortium_files import merge_summaries
+from pipeline.pages.consortium_page import consortium_page
+from pipeline.report.audit.shared import SharedAudit, SharedAuditView
 from pipeline.report.consortium import comparison_of, merge, pooled_network_sentence
 from pipeline.report.disclosure import FEWEST, spaced_counts
 from pipeline.report.metrics import METRICS, REGRESSION, SIDES
+from pipeline.report.numbers import NONE
+from pipeline.report.schema import PrivacyBound
 from pipeline.report.shareable import shareable
 from pipeline.report.shareable_schema import ShareableSummary
 from pipeline.report.terminal_table import print_tables
@@ -94,6 +98,33 @@ def test_the_network_is_pooled_apart():
     assert "strongest local models" in merged.verdict.sentence
     assert f"{pooled.change:+.3f}" in pooled_network_sentence(merged)
     assert pooled_network_sentence(merge([summary(name, 8) for name in NAMES])) == ""
+
+
+def canaries_of(epsilon: float) -> SharedAudit:
+    """What a partner with canaries shares of its audit."""
+    view = SharedAuditView(
+        name="canaries", attack="RMIA", auc=0.7, auc_interval=(0.6, 0.8), at=[], epsilon_at_least=epsilon
+    )
+    return SharedAudit(views=[view], n_warnings=0)
+
+
+def test_epsilon_is_shown_as_each_summary_states_it():
+    """A bound from above by the plan, one from below by canaries; without both there is no such section."""
+    bound = PrivacyBound(epsilon=8.0, delta=1e-7)
+    states = ({"privacy": bound, "audit": canaries_of(0.25)}, {"privacy": bound}, {"audit": canaries_of(0.0)})
+    given = [summary(name).model_copy(update=state) for name, state in zip(NAMES, states, strict=True)]
+    assert epsilons_shown(given) == [
+        ["P01", "8", "1e-07", "0.25"],
+        ["P02", "8", "1e-07", NONE],
+        ["P03", "no bound", NONE, "0.00"],
+    ]
+    assert epsilons_shown([summary(name) for name in NAMES]) == []
+
+
+def epsilons_shown(given: list[ShareableSummary]) -> list[list[str]]:
+    """Rows of the consortium page's table of epsilon; none without such a table."""
+    tables = [table for section in consortium_page(merge(given)).sections for table in section.tables]
+    return [list(row) for table in tables if table.caption == "Epsilon" for row in table.rows]
 
 
 def partial_summary(name: str, n_regressions: int, missing: dict[str, int]) -> tuple[ShareableSummary, list[Any]]:

@@ -28,6 +28,7 @@ from pipeline.home.paths import Home
 from pipeline.model.description import Description
 from pipeline.model.folder import OpenModel
 from pipeline.model.structure_batches import prepare_batch
+from secure.messages.provenance import PROVENANCE_FILE
 from tests.support.cli_runner import hocket
 from tests.support.data_prep.new_assay_tables import NewTableFiles, write_new_assays
 from tests.support.federation import Federation
@@ -177,6 +178,7 @@ def test_on_the_trunk_it_is_a_model_of_what_embed_gives(
     monkeypatch.setattr(partners.new_assays.fit, "choose_new", lambda *_: forced)
     description = json.loads((home.model / "model.json").read_text())
     write_json(home.model / "model.json", description | {"kept": "local"})
+    (home.model / PROVENANCE_FILE).unlink()  # it is signed for the other choice
     done = hocket("extend", config, *tables.options)
     assert done.exit_code == 0, done.output
     assert "--model federated" in done.stderr

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pipeline.runs.jobs
-import pipeline.runtime.progress
 from pipeline.errors import ExitCode, NotYet
 from pipeline.plan.member_configs import AggregatorConfig, PartnerConfig
 from pipeline.plan.plan import COUNTING_ROUND
@@ -113,11 +112,10 @@ def test_people_read_the_same_words(capsys: pytest.CaptureFixture[str]):
     assert told == ["P01: the aggregator misses P02", "P01: warning: the aggregator misses P02"]
 
 
-def test_progress_is_lines_with_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_progress_is_lines_with_counts(capsys: pytest.CaptureFixture[str]):
     """Progress has no bar, not even on a terminal; done, total, note and seconds left are fields."""
     now = iter(range(0, 1000, 6))
-    monkeypatch.setattr(pipeline.runtime.progress.time, "monotonic", lambda: next(now))
-    reporter = ProgressReporter("P01", Log(as_json=True))
+    reporter = ProgressReporter("P01", Log(as_json=True), clock=lambda: next(now))
     reporter.set_round(3)
     reporter._console._force_terminal = True
     with reporter.progress("round 3: training") as progress:

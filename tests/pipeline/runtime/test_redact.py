@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from pipeline.runtime.redact import without_notify
+from pipeline.runtime.redact import without_commands
 
 OTHERS = 'exchange = "mail"  # a folder\n\n[data]\nwebhook = "kept"\n'
 NOTICES = [
@@ -18,7 +18,7 @@ NOTICES = [
 @pytest.mark.parametrize("notices", NOTICES)
 def test_command_and_webhook_are_blank(notices: str):
     """However they are written; every other line is as it was."""
-    shown = without_notify(OTHERS + notices)
+    shown = without_commands(OTHERS + notices)
     assert shown.startswith(OTHERS)
     assert "hidden" not in shown
     assert "idden" not in shown
@@ -38,11 +38,25 @@ def test_command_and_webhook_are_blank(notices: str):
 )
 def test_at_the_top_of_the_file_too(top: str):
     """TOML has three ways to write a table."""
-    shown = without_notify(top + OTHERS)
+    shown = without_commands(top + OTHERS)
     assert shown.endswith(OTHERS)
     assert tomllib.loads(shown) == tomllib.loads(OTHERS) | {"notify": {"waiting_s": 5.0, "webhook": ""}}
 
 
 def test_what_is_not_toml_is_left_out():
     """A file that somebody is editing shows nothing of it."""
-    assert without_notify(OTHERS + '[notify]\ncommand = ["hidden",\n') == f"{OTHERS}[notify]\n"
+    assert without_commands(OTHERS + '[notify]\ncommand = ["hidden",\n') == f"{OTHERS}[notify]\n"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        '[keys]\npassphrase_command = ["vault", "--token=hidden"]\npassphrase_timeout_s = 5.0\n',
+        '[keys]\npassphrase_timeout_s = 5.0\n"passphrase_command" = [\n  "vault", # hidden\n  "hidden",\n]\n',
+    ],
+)
+def test_the_command_of_the_passphrase_is_blank(keys: str):
+    """It may hold a token."""
+    shown = without_commands(OTHERS + keys)
+    assert "hidden" not in shown
+    assert tomllib.loads(shown)["keys"] == {"passphrase_command": [], "passphrase_timeout_s": 5.0}

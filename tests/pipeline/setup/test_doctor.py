@@ -404,3 +404,28 @@ def test_differential_privacy_is_shown_and_settings_that_break_it_are_wrong(fres
     assert "keyed_chance" in broken.text
     assert broken.code == ExitCode.CONFIGURATION
     assert not [finding for finding in wrong_ones(fresh.config(AGGREGATOR)) if finding.about == "privacy"]
+
+
+def private_plan(federation: Federation, settings: str) -> None:
+    """Write [privacy] with these settings into the plan of a federation whose partners fit it."""
+    text = federation.plan_file.read_text()
+    private = f'[seal]\nweights = "equal"\n[privacy]\ndelta = 1e-4\n{settings}\n[[card]]'
+    federation.plan_file.write_text(text.replace("[[card]]", private, 1))
+    for name in federation.partners:
+        edit(federation.config(name), "keyed_chance = false\n", "")
+
+
+def test_the_smallest_epsilon_in_reach_is_in_reach(fresh: Federation):
+    """By this partner's tables and rounds: named beside the plan's, asked for it is kept, a smaller one is refused."""
+    private_plan(fresh, "epsilon = 4.0\nmost_noise = 3.0")
+    shown = the(findings(fresh.config("P01")), "is in reach")
+    assert (shown.about, shown.level) == ("privacy", "ok")
+    smallest = float(shown.text.rpartition(" ")[2])
+    assert 0 < smallest < 4
+    edit(fresh.plan_file, "epsilon = 4.0", f"epsilon = {smallest}")
+    assert the(findings(fresh.config("P01")), "is in reach").text.endswith(f" {smallest:g}")
+    edit(fresh.plan_file, f"epsilon = {smallest}", f"epsilon = {0.9 * smallest}")
+    (refusal,) = [finding for finding in wrong_ones(fresh.config("P01")) if finding.about == "privacy"]
+    assert f"at least {smallest:g}:" in refusal.text
+    assert "batch_size" in refusal.advice
+    assert refusal.code == ExitCode.CONFIGURATION

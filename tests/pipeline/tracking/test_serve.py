@@ -136,7 +136,7 @@ def posted(model: Served, smiles: list[str]) -> list[dict[str, Any]]:
     """Predictions for structures, asked for as the printed command does, with other content."""
     address, headers = model.printed_request()
     content = json.dumps({"dataframe_records": [{"smiles": text} for text in smiles]}).encode()
-    with build_opener(ProxyHandler({})).open(Request(address, content, headers), timeout=60) as answer:  # noqa: S310
+    with build_opener(ProxyHandler({})).open(Request(address, content, headers), timeout=240) as answer:  # noqa: S310
         return list(json.loads(answer.read())["predictions"])
 
 
@@ -157,8 +157,8 @@ def test_it_answers_as_predict_does_also_after_a_move(finished: Federation, tmp_
             good, bad = posted(model, [SMILES[0], "C1CC"])
             members = model.command.members()
             model.command.process.send_signal(signal.SIGINT)
-            assert model.command.process.wait(timeout=60) == 0
-            assert psutil.wait_procs(members, timeout=60)[1] == []
+            assert model.command.process.wait(timeout=240) == 0
+            assert psutil.wait_procs(members, timeout=240)[1] == []
         assert not model.header_file.exists()
         assert bad["reason"] == "unparsable"
         store, artifacts = (federation.home("P01").folder / name for name in ("mlflow.db", "mlartifacts"))

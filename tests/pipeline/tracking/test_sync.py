@@ -615,7 +615,7 @@ def test_two_members_may_start_at_once_on_one_server(aggregator: "tuple[TrackedM
     """Of two members that create the experiment, the slower one uses the other's."""
     member = aggregator[0]
     expected = client_of(member).get_experiment_by_name("small (abababab)").experiment_id
-    assert tracking_store._experiment(member, Slower(client_of(member))) == expected  # type: ignore[arg-type]
+    assert tracking_store.experiment_of(member, Slower(client_of(member))) == expected  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------------------------------------- the records

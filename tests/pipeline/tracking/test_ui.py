@@ -112,7 +112,7 @@ class Served:
         cookie = {"Cookie": f"hocket-ui-{self.port}={self.token}"}
         request = Request(f"http://127.0.0.1:{self.port}{path}", headers=cookie | headers)
         try:
-            with build_opener(ProxyHandler({})).open(request, timeout=60) as answer:
+            with build_opener(ProxyHandler({})).open(request, timeout=240) as answer:
                 return int(answer.status)
         except HTTPError as refused:
             return refused.code
@@ -149,8 +149,8 @@ def test_it_serves_this_machine_alone_and_ends_cleanly(done: Federation, name: s
         members = served.command.members()
         assert len(members) >= 3
         served.command.process.send_signal(how)
-        assert served.command.process.wait(timeout=60) == 0
-        assert psutil.wait_procs(members, timeout=60)[1] == []  # what was killed may take a moment to be gone
+        assert served.command.process.wait(timeout=240) == 0
+        assert psutil.wait_procs(members, timeout=240)[1] == []  # what was killed may take a moment to be gone
     (hint,) = (done.folder / name / "ui.err").read_text().splitlines()
     assert "Ctrl-C" in hint
 

@@ -104,13 +104,13 @@ if __name__ == "__main__":
         children = [os.pidfd_open(pid) for pid in json.loads(parent.stdout.readline())]
         parent.kill()
     for child in children:
-        assert _ended(child, timeout_s=20)
+        assert _ended(child)
 
 
-def _ended(pidfd: int, timeout_s: float) -> bool:
-    """Whether the process ends in time; a pidfd can be read when it has."""
+def _ended(pidfd: int) -> bool:
+    """Whether the process ends, however long that takes on a busy machine; a pidfd can be read when it has."""
     try:
-        return bool(select.select([pidfd], [], [], timeout_s)[0])
+        return bool(select.select([pidfd], [], [], 240)[0])
     finally:
         os.close(pidfd)
 

@@ -14,6 +14,7 @@ from tests.support.secure.refusals import FOLDER, INDEX, WHOLE_BYTES, Refusal, R
 from tests.support.secure.refused_envelopes import envelopes, groups
 from tests.support.secure.refused_manifests import manifests, payloads, releases, rosters
 from tests.support.secure.refused_papers import cards, plans
+from tests.support.secure.refused_provenance import provenances
 from tests.support.secure.refused_sealed import sealed_sums, sealed_updates
 from tests.support.secure.worked_example import Example
 
@@ -29,6 +30,7 @@ KINDS: list[tuple[str, str, str, Callable[[Valid], Iterator[Row]]]] = [  # first
     ("group", "group secret", "group secret", groups),
     ("update", "sealed update", UPDATE, sealed_updates),
     ("sum", "sealed sum", "sum", sealed_sums),
+    ("provenance", "provenance", "provenance", provenances),
 ]
 
 

@@ -54,10 +54,31 @@ def verify_manifest(data: bytes, card: dict[str, str]) -> dict:
     return manifest
 
 
+def verify_provenance(data: bytes, card: dict[str, str]) -> dict:
+    """Return the fields of a model's provenance that `card` signed (section 14)."""
+    provenance = json.loads(data)
+    assert canonical(provenance) == data
+    unsigned = {key: value for key, value in provenance.items() if key != "signature"}
+    verify(card, b"hocket/provenance/v1\0" + canonical(unsigned), provenance["signature"])
+    return provenance
+
+
+def model_digest(description: dict) -> str:
+    """Return the digest of model.json's value in a provenance."""
+    added = [each["input_assay_id"] for each in description["added"]]
+    kept = {
+        key: [task for task in description[key] if task["input_assay_id"] not in added]
+        for key in ("tasks", "regression_tasks")
+    }
+    return digest(canonical(description | kept | {"added": []}))
+
+
 def canonical_plan(text: str, defaults: dict) -> bytes:
     """Return canonical JSON of a plan.toml, completed from FORMAT.md's table of defaults."""
     table = tomllib.loads(text)
     plan = {key: _completed(table.get(key), default, key) for key, default in defaults.items() if key != "card"}
+    if "start_digest" in table.get("trunk", {}):
+        plan["trunk"]["start_digest"] = table["trunk"]["start_digest"]
     plan |= {key: {"unreleased": []} | table[key] for key in ("continues",) if key in table}
     if "privacy" in table:
         noise = {"clip_norm": 1.0, "noise_multiplier": None, "most_noise": 20.0}

@@ -17,6 +17,7 @@ from secure.keys.keys import PrivateKeys, parse_card
 from secure.keys.pairing import open_pair_seed
 from secure.messages.confirmations import check_confirmation
 from secure.messages.messages import check_payload, manifest_digest, payload_digest, verify_manifest
+from secure.messages.provenance import verify_provenance
 from secure.sealing.add import add_updates
 from secure.sealing.container import UPDATE
 from secure.sealing.release import released_seed
@@ -48,6 +49,7 @@ class Valid:
         """Read the example. folder : an empty one, for the sum."""
         paths = [path for path in example.folder.rglob("*") if path.is_file()]
         files = {path.relative_to(example.folder).as_posix(): path.read_bytes() for path in paths}
+        files["provenance"] = example.provenance()
         files |= {"sum": example.add(folder / "sum").read_bytes(), "group secret": example.group.to_bytes(), "": b""}
         return cls(example, files)
 
@@ -229,6 +231,7 @@ READERS: dict[str, Callable[[Example, Path], object]] = {
     "payload of deal of ash": _deal,
     "payload of pairing of ash": _pairing("ash"),
     "payload of pairing of cedar": _pairing("cedar"),
+    "provenance": lambda example, path: verify_provenance(path.read_bytes(), example.cards["ash"], path.name),
     "group secret": lambda example, path: GroupSecret.from_bytes(path.read_bytes(), example.parameters, path.name),
     "sealed update": _update(1),
     "sealed update, alone": _update(0),

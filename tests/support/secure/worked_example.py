@@ -21,6 +21,7 @@ from secure.keys.keys import Card, PrivateKeys
 from secure.keys.pairing import PairKey, PairSeeds, pair_key, seal_pair_seeds
 from secure.messages.confirmations import confirmations
 from secure.messages.messages import Expected, Manifest, parse_manifest, payload_digest, sign_manifest
+from secure.messages.provenance import Provenance, SummedRound, sign_provenance
 from secure.sealing.add import add_updates
 from secure.sealing.open_sum import OpenedSum, open_sum
 from secure.sealing.release import ReleaseSeed
@@ -163,6 +164,30 @@ class Example:
             slices=[tensor.place for tensor in self.plan.layout.tensors],
             bounds=np.full(2, self.plan.seal.first_bound),
         )
+
+    def provenance(self) -> bytes:
+        """What ash signs of a model that it made after round 1; no file of the exchange."""
+        total = self.path("sum", HUB).read_bytes()
+
+        def digest_of(what: str) -> str:
+            return hashlib.sha256(f"the example's {what}".encode()).hexdigest()
+
+        provenance = Provenance(
+            partner="ash",
+            plan=self.plan.digest,
+            trunk=digest_of("second trunk"),
+            members={name: card.fingerprint.replace(" ", "") for name, card in self.cards.items()},
+            rounds=(
+                SummedRound(self.plan.digest, 1, 1, self.roster.digest, hashlib.sha256(total).hexdigest(), PARTNERS),
+            ),
+            data={what: digest_of(what) for what in ("T0", "T1", "T2", "prepared", "trained")},
+            version="1.0",
+            sources=digest_of("sources"),
+            libraries={"numpy": "2.0"},
+            model=digest_of("model"),
+            files={"federated.safetensors": digest_of("weights")},
+        )
+        return sign_provenance(self.keys["ash"], provenance)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ def asked(method: str, url: str, cookie: str) -> tuple[int, str]:
     body = None if method == "GET" else b"{}"
     request = Request(url, body, {"Cookie": cookie, "Content-Type": "application/json"}, method=method)  # noqa: S310 -- http
     try:
-        with build_opener(ProxyHandler({})).open(request, timeout=60) as answer:
+        with build_opener(ProxyHandler({})).open(request, timeout=240) as answer:
             return answer.status, answer.read(100).decode(errors="replace")
     except HTTPError as refused:
         return refused.code, refused.read().decode(errors="replace")

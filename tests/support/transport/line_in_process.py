@@ -140,7 +140,7 @@ class Line:
         """Turns with all sites until nothing moves any more; whether anything did."""
         before = self._moved()
         idle = 0
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while idle < 3:
             moved = self._moved()
             for link in self.links.values():

@@ -14,7 +14,7 @@ from tests.support.cli_runner import finished_process, hocket_command
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.partner_tables import write_tables
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("hocket", "data_prep", "partners", "secure", "pipeline")
 
 

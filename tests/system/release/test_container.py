@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.cli_runner import finished_process
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LIMITS = ("--rm", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--network", "none")  # noqa: S108
 NEEDED = "needs a container runtime"  # tests/conftest.py: no failure in CI
 
