@@ -60,7 +60,10 @@ _LONGEST = (
     "tests/partners/assay_models/test_fitting.py",
     "tests/secure/test_format.py",
 )
-_MAY_SKIP_IN_CI = ("needs the golden files and data",)  # they are no part of the repository
+_MAY_SKIP_IN_CI = (
+    "needs the golden files and data",  # they are no part of the repository
+    "needs a container runtime",  # nor is the image that ours begins from
+)
 
 # Here and not in a folder below: a test takes the settings that are the default when its module is imported.
 settings.register_profile("hocket", deadline=None)  # a busy machine is no failure

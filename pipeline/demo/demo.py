@@ -7,8 +7,10 @@ import hashlib
 import json
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 
 from pipeline.demo.benchmark_data import ensure_wheel
 from pipeline.demo.configs import aggregator_toml, partner_toml, plan_toml
@@ -40,10 +42,18 @@ class Options:
 
 
 def run_demo(
-    folder: Path, *, n_partners: int, n_rounds: int | None, seed: int, source: Path | None, log: Log | None = None
+    folder: Path,
+    *,
+    n_partners: int,
+    n_rounds: int | None,
+    seed: int,
+    source: Path | None,
+    log: Log | None = None,
+    only_set_up: bool = False,
 ) -> None:
     """Make missing files, run the members to their end, print the report.
 
+    only_set_up : make the files alone; the members are run by others, for example in containers
     Raises ConfigError for a folder with other content, DemoFailed if a member's process fails.
     """
     folder = folder.resolve()
@@ -56,6 +66,9 @@ def run_demo(
             MemberProcess(AGGREGATOR, "aggregator", folder / AGGREGATOR / "aggregator.toml", folder / AGGREGATOR)
         ]
         members += [MemberProcess(name, "partner", folder / name / "partner.toml", folder / name) for name in partners]
+        if only_set_up:
+            _print_runs(members)
+            return
         run_members(members, log or Log())
     print_report([read_report(Home(folder / name / "home")) for name in partners])
     _print_next_steps(folder, partners[-1])
@@ -137,6 +150,11 @@ def _card(folder: Path, name: str, role: str) -> str:
 def _write_once(path: Path, text: str) -> None:
     if not path.exists():
         write_atomically(path, text.encode())
+
+
+def _print_runs(members: Sequence[MemberProcess]) -> None:
+    for member in members:
+        print(f"hocket {member.role} run {quote(str(member.config))}")  # noqa: T201 -- a command's result
 
 
 def _print_next_steps(folder: Path, partner: str) -> None:

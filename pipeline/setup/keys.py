@@ -12,7 +12,6 @@ from pipeline.home.paths import Home
 from pipeline.plan.passphrase import read_passphrase
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.protocol.enrolment import expect_dealt_for
-from pipeline.protocol.revision import check_chain
 from pipeline.runtime.outputs import writing
 from secure.ciphertexts.parameters import seal_parameters
 from secure.encoding.json_fields import is_name
@@ -65,6 +64,8 @@ def deal(
     Raises ConfigError if the keys are not the custodian's, secure.errors.WrongKey if they do not fit its card,
     secure.errors.WrongPlan if a revision continues another plan than this home's.
     """
+    from pipeline.protocol.revision import check_chain  # noqa: PLC0415 -- polars: never at an aggregator, nor for new keys
+
     plan = read_plan(plan_file)
     home = Home(home_folder, plan.folder)
     keys = load_private_keys(home.keys, read_passphrase(passphrase_file))

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,6 +40,7 @@ _LONGEST_WAIT_STOPPED_S = 2.0  # the same if the run was stopped
 _LONGEST_REST_S = 3600.0  # the same if nothing else is left to do
 UNREACHABLE = b"unreachable\n"  # line of the tracking process, written once
 _FORMAT = 2  # of tracked.json; a home with another one is sent again, which adds what earlier versions did not send
+_NOT_INSTALLED = "MLflow is not installed: the run goes on untracked, the records are kept"
 BUSY = 3  # its exit code if another one holds the store's lock
 
 
@@ -164,8 +166,11 @@ class Tracker:
         return self
 
     def start(self) -> None:
-        """Start the process, unless it was started."""
+        """Start the process, unless it was started; without MLflow warn once, and keep the records."""
         if self._process is not None:
+            return
+        if find_spec("mlflow") is None:
+            self._warn_once(_NOT_INSTALLED)
             return
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
@@ -193,12 +198,15 @@ class Tracker:
         with suppress(BlockingIOError, BrokenPipeError):  # the pipe is full of pokes, or the process has ended
             os.write(self._process.stdin.fileno(), b"\n")
         if UNREACHABLE in (self._process.stdout.read() or b"") or self._process.poll():
-            self._warn_once("the run goes on, the records are kept and sent later")
+            self._warn_once(self._unreachable("the run goes on, the records are kept and sent later"))
 
-    def _warn_once(self, consequence: str) -> None:
+    def _unreachable(self, consequence: str) -> str:
+        return f"MLflow's store cannot be reached; {consequence}. Why: {self.log_file}"
+
+    def _warn_once(self, text: str) -> None:
         if not self._warned:
             self._warned = True
-            self._warn(f"MLflow's store cannot be reached; {consequence}. Why: {self.log_file}")
+            self._warn(text)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -241,7 +249,7 @@ class Tracker:
             pass  # the next start sends the rest
         elif self.failed:
             unsent = f"{remaining} of report and model" if remaining and remaining.n_files else "the records"
-            self._warn_once(f"{unsent} are kept and sent by the next start")
+            self._warn_once(self._unreachable(f"{unsent} are kept and sent by the next start"))
         elif self._warned:
             self._report("MLflow's store was reached again and has all records")
 
