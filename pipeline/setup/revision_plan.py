@@ -82,7 +82,13 @@ def _cards(before: Plan, changes: Changes) -> list[Card]:
     cards, gone = dict(before.cards), {*changes.leaving, *changes.unreleased}
     if unknown := sorted(gone - set(before.partner_names)):
         raise ConfigError(f"{', '.join(unknown)}: cannot leave, expected one of the partners {before.partner_names}")
+    if odd := sorted(gone & {card.name for card in changes.cards}):
+        raise ConfigError(f"{', '.join(odd)}: leaves and has a new card, expected one of the two")
     for card in changes.cards:
+        if (old := before.cards.get(card.name)) and old.role != card.role:
+            raise ConfigError(
+                f"card of {card.name}: found role {card.role}, but the plan has a {old.role} of that name"
+            )
         if card.role == "aggregator":
             del cards[next(name for name, old in cards.items() if old.role == "aggregator")]
         cards[card.name] = card
@@ -94,6 +100,10 @@ def _rounds(before: Plan, changes: Changes) -> dict[str, object]:
     n_before, rounds = before.rounds.n_rounds, changes.rounds
     n_rounds = n_before if rounds is None else int(rounds) + n_before * rounds.startswith("+")
     first = changes.first_round or n_before + 1
+    if first < before.first_round:
+        error = ConfigError(f"the revision goes on from round {first}, expected round {before.first_round} or later")
+        error.add_note("earlier rounds were held under a plan before this one, and a round is never held twice")
+        raise error
     if first > n_rounds:
         error = ConfigError(f"the revision goes on from round {first}, but has {n_rounds} rounds")
         error.add_note(f"--rounds +20 adds rounds after round {n_before}, the last of the plan before")
