@@ -104,11 +104,11 @@ def test_tables_that_change_between_training_and_opening(finished: Federation, t
     deal(federation.plan_file, federation.home("P01").folder, None)
     before, machines = start_of(federation, GROWN, 3), federation.members()
     for _ in range(60):
-        if (federation.home(GROWN).training(3) / TRAINED_FILE).exists():
+        if list(federation.home(GROWN).round(3).rglob(TRAINED_FILE)):
             break
         for machine in machines.values():
             step(machine)
-    assert (federation.home(GROWN).training(3) / TRAINED_FILE).exists()
+    assert list(federation.home(GROWN).round(3).rglob(TRAINED_FILE))
     assert max(federation.home(GROWN).rounds_started()) == 3
     write_tables(federation.folder / GROWN, GROWN, seed=1, n_compounds=150, catalogue=["NEW"])
     run_to(federation, 4)
