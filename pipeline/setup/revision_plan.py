@@ -78,9 +78,13 @@ def _at(table: Mapping[str, Any], key: str) -> object:
 def _cards(before: Plan, changes: Changes) -> list[Card]:
     """The members' cards, partners first, each sorted by name."""
     cards, gone = dict(before.cards), {*changes.leaving, *changes.unreleased}
+    if both := sorted(gone & {card.name for card in changes.cards}):
+        raise ConfigError(f"{', '.join(both)}: found a new card and that it leaves, expected one of them")
     if unknown := sorted(gone - set(before.partner_names)):
         raise ConfigError(f"{', '.join(unknown)}: cannot leave, expected one of the partners {before.partner_names}")
     for card in changes.cards:
+        if card.role == "aggregator" and card.name in before.partner_names:
+            raise ConfigError(f"{card.name}: found an aggregator's card with a partner's name, expected another name")
         if card.role == "aggregator":
             del cards[next(name for name, old in cards.items() if old.role == "aggregator")]
         elif card.name not in before.partner_names:
@@ -96,6 +100,8 @@ def _rounds(before: Plan, changes: Changes) -> dict[str, object]:
     n_before, rounds = before.rounds.n_rounds, changes.rounds
     n_rounds = n_before if rounds is None else int(rounds) + n_before * rounds.startswith("+")
     first = changes.first_round or n_before + 1
+    if first < before.first_round:
+        raise ConfigError(f"--first-round {first}: the plan before begins with round {before.first_round}")
     if first > n_rounds:
         error = ConfigError(f"the revision goes on from round {first}, but has {n_rounds} rounds")
         error.add_note(f"--rounds +20 adds rounds after round {n_before}, the last of the plan before")
