@@ -1,4 +1,4 @@
-# make install, make demo, make test: each sets up its own .venv once. Needs Python 3.11 or newer with venv, and make.
+# make install, make demo, make test: each sets up its own .venv once. Needs Python 3.11, 3.12 or 3.13 with venv, and make.
 # `. .venv/bin/activate` puts hocket on the path.
 PYTHON ?= python3
 # On machines where pip's default torch is the large CUDA build: the URL of PyTorch's CPU index (see README).
@@ -6,6 +6,9 @@ TORCH_INDEX ?=
 # HASHED=1: install only the files whose SHA-256 is in requirements.hashed.txt, with torch's CPU build.
 HASHED ?=
 DEMO ?= demo
+# make release: the extras of hocket to install, "" at an aggregator. The folder is its own, so that .venv stays as it is.
+EXTRAS := partner,s3,dask
+RELEASE := release
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +17,22 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_VERSION := $(shell sed -n "s/^pip==\([^ ]*\) .*/\1/p" requirements.hashed.txt)
 READY := $(VENV)/.ready
 
-.PHONY: install demo test test-slow lint bench sbom clean
+# a .venv keeps the Python that it was made with
+ifeq ($(origin PYTHON)$(filter clean release,$(MAKECMDGOALS)),command line)
+ifneq ($(wildcard $(BIN)/python),)
+RELEASE_OF := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+IS := $(shell $(BIN)/python $(RELEASE_OF))
+WANTED := $(shell $(PYTHON) $(RELEASE_OF))
+ifneq ($(IS),$(WANTED))
+$(error $(VENV) has Python $(IS), expected $(WANTED) as PYTHON says: `make clean` first, or VENV=another folder)
+endif
+endif
+endif
+
+# what a release installs: hocket's wheel, made here, without the tools of tests
+WITH := $(if $(EXTRAS),[$(EXTRAS)])
+
+.PHONY: install release demo test test-slow lint bench sbom clean
 
 $(READY): pyproject.toml constraints.txt requirements.hashed.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,6 +50,13 @@ endif
 
 install: $(READY)
 
+release:
+	test -x $(RELEASE)/bin/python || $(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip --disable-pip-version-check install --quiet --upgrade pip==$(PIP_VERSION)
+	$(RELEASE)/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir $(RELEASE)/wheel .
+	$(if $(findstring partner,$(EXTRAS)),$(RELEASE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch)
+	$(RELEASE)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt "$$(echo $(RELEASE)/wheel/hocket-*.whl)$(WITH)"
+
 demo: $(READY)
 	$(BIN)/hocket demo $(DEMO)
 
@@ -47,7 +72,7 @@ test-slow: $(READY)
 	$(BIN)/pytest -m slow -n 2 --dist worksteal
 
 bench: $(READY)
-	for script in tests/benchmarks/*.py tests/benchmarks/preparation/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in tests/benchmarks/*.py tests/benchmarks/preparation/*.py tests/benchmarks/target_models/*.py; do $(BIN)/python $$script || exit 1; done
 
 # what is installed, for legal and security: build/sbom/sbom.cdx.json (CycloneDX) and build/sbom/licences.csv
 sbom: $(READY)

@@ -71,13 +71,13 @@ def atomic_files(*paths: Path) -> Iterator[list[Path]]:
 
 
 def _place(parts: Sequence[Path], paths: Sequence[Path]) -> None:
-    placed: list[Path] = []
+    renamed: list[Path] = []
     try:
         for part, path in zip(parts, paths, strict=True):
             part.replace(path)
-            placed.append(path)
+            renamed.append(path)
     except OSError:
-        for path in placed:
+        for path in renamed:
             path.unlink(missing_ok=True)
         raise
 

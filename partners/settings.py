@@ -33,7 +33,7 @@ ModelKind = Literal[
     "forest on the trunk and head",
     "mean on the trunk and head",
 ]
-"""The same, and those that have the federated trunk's hidden layer beside the fingerprint. A network is a trunk's head;
+"""The same, and those that have the federated trunk's hidden layer as input too. A network is a trunk's head;
 "and head": the logit of the task's head, whose row is shared, is averaged in.
 """
 
@@ -270,8 +270,8 @@ class Training:
     patience: int | None = None
     """Local-only training stops after this many rounds without a better validation loss; absent: never."""
 
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where the arithmetic runs."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Where training and validation run; "auto": on a GPU that torch can use, else on the CPU."""
 
     # tf32 (cuda only): dense products round their factors to 10 bits. bfloat16: the trunk's layers after the first in
     # bfloat16; input layer, heads, loss and optimiser stay in float32
@@ -318,7 +318,7 @@ class Training:
         _require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "a number of at least 0")
 
     def _check_device(self) -> None:
-        _require(self.device in {"cpu", "cuda"}, "device", self.device, "cpu or cuda")
+        _require(self.device in {"cpu", "cuda", "auto"}, "device", self.device, "cpu, cuda or auto")
         known = self.precision in {"float32", "bfloat16"} or (self.precision, self.device) == ("tf32", "cuda")
         _require(known, "precision", self.precision, "float32, bfloat16 or, on device cuda, tf32")
         _require(self.n_threads > 0, "n_threads", self.n_threads, "at least 1 thread")

@@ -30,6 +30,7 @@ from pipeline.commands import (
     verify,
 )
 from pipeline.commands.options import OWN_PROCESS, choose_log, get_log, report_error
+from pipeline.errors import ExitCode
 
 _EXIT_CODES = """
 Exit codes: 0 done, 1 a bug, 2 usage or configuration, 3 data, 4 security (signature, tag, key, roster),
@@ -57,6 +58,13 @@ _SECTIONS: dict[str, tuple[click.Command, ...]] = {  # every command once, under
         embed.embed,
         export.export,
     ),
+}
+
+
+# What the extra `partner` installs, by the names of import; an aggregator's installation has none of them.
+PARTNERS_LIBRARIES = {
+    *("scipy", "rdkit", "polars", "fastexcel", "joblib", "torch", "sklearn", "threadpoolctl", "crepes", "safetensors"),
+    *("dp_accounting", "matplotlib", "mlflow"),
 }
 
 
@@ -88,6 +96,10 @@ class Refusing(click.Group):
         except REFUSALS as error:
             _end_if_pipe_closed(error)
             _refuse(ctx, error, exit_code_of(error))
+        except ModuleNotFoundError as error:
+            if error.name not in PARTNERS_LIBRARIES:
+                raise
+            _refuse_without_partner(ctx, error.name)
         except click.UsageError as error:
             if not get_log(ctx).as_json:
                 raise
@@ -105,6 +117,13 @@ def _end_if_pipe_closed(error: Exception) -> None:
 def _refuse(ctx: click.Context, error: Exception, code: int) -> None:
     report_error(get_log(ctx), str(error), getattr(error, "__notes__", []), int(code))
     sys.exit(int(code))
+
+
+def _refuse_without_partner(ctx: click.Context, library: str) -> None:
+    text = f"{ctx.invoked_subcommand}: found no library {library}, expected hocket to be installed as for a partner"
+    code = int(ExitCode.CONFIGURATION)
+    report_error(get_log(ctx), text, ["install hocket's wheel with its extra: [partner]"], code)
+    sys.exit(code)
 
 
 def _show_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -3,15 +3,16 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
 from secure.encoding.json_fields import parse_document
 from secure.errors import BadKeyFile, ParameterMismatch, SecureError, UnknownFile
-from secure.keys import encrypted_files as locked
-from secure.keys import group, pairing
+from secure.keys import encrypted_files, group, pairing
 from secure.keys.envelopes import MAX_BYTES, parse_envelopes
+from secure.keys.handover import HANDOVER, MAGIC, Handover
 from secure.keys.keys import parse_card
 from secure.messages import provenance
 from secure.messages.messages import FORMAT, manifest_digest, parse_manifest, utc
@@ -40,6 +41,9 @@ def inspect_file(path: Path) -> dict[str, object]:
 def _fields(path: Path, start: bytes) -> dict[str, object]:
     if start.startswith(_ARROW):
         return _sealed(path)
+    if start.startswith(MAGIC):
+        with path.open("rb") as file:
+            return {"what": f"payload: {HANDOVER}"} | asdict(Handover.read_start(file, path.name))
     if start.startswith(b"{"):
         return _json(start, path.name)
     try:
@@ -70,13 +74,13 @@ def _json(data: bytes, where: str) -> dict[str, object]:
         return {"what": f"payload: {binding.purpose}", **described, "envelopes": sorted(envelopes)}
     if file_format == provenance.FORMAT:
         return _provenance(data, where)
-    if file_format == locked.FORMAT:
-        document = parse_document(data, locked.KEYS, where, BadKeyFile)
-        name, role = locked.describe(document, where)
+    if file_format == encrypted_files.FORMAT:
+        document = parse_document(data, encrypted_files.KEYS, where, BadKeyFile)
+        name, role = encrypted_files.describe(document, where)
         is_locked = document["lock"] is not None
         return {"what": "private keys", "name": name, "role": role, "passphrase": is_locked, "content": _HIDDEN}
-    if file_format == locked.FORMAT_OF_OTHERS:
-        what = parse_document(data, locked.KEYS_OF_OTHERS, where, BadKeyFile)["what"]
+    if file_format == encrypted_files.FORMAT_OF_OTHERS:
+        what = parse_document(data, encrypted_files.KEYS_OF_OTHERS, where, BadKeyFile)["what"]
         if what in (group.WHAT, pairing.WHAT, release.WHAT):
             return {"what": what, "locked": "with its member's private keys", "content": _HIDDEN}
     raise _unknown(where)

@@ -18,8 +18,10 @@ _STDERR = pytest.StashKey[int]()
 # lines of each module that `pytest -n 2 --dist loadfile --durations=0 -vv` prints; all others take less than these.
 _LONGEST = (
     "tests/pipeline/model/test_predict.py",
+    "tests/pipeline/model/test_predict_refusals.py",
     "tests/pipeline/pages/test_pages.py",
     "tests/pipeline/protocol/test_counting_round.py",
+    "tests/pipeline/protocol/test_counting_round_refusals.py",
     "tests/system/test_federation.py",
     "tests/pipeline/runs/test_extend.py",
     "tests/pipeline/report/test_consortium.py",
@@ -31,6 +33,7 @@ _LONGEST = (
     "tests/pipeline/report/test_shareable.py",
     "tests/data_prep/preparation/test_prepare.py",
     "tests/pipeline/audit/test_verify.py",
+    "tests/pipeline/audit/test_verify_refusals.py",
     "tests/pipeline/audit/test_payloads.py",
     "tests/pipeline/protocol/test_revision.py",
     "tests/data_prep/structures/test_watchdog.py",
@@ -57,7 +60,10 @@ _LONGEST = (
     "tests/partners/assay_models/test_fitting.py",
     "tests/secure/test_format.py",
 )
-_MAY_SKIP_IN_CI = ("needs the golden files and data",)  # they are no part of the repository
+_MAY_SKIP_IN_CI = (
+    "needs the golden files and data",  # they are no part of the repository
+    "needs a container runtime",  # nor is the image that ours begins from
+)
 
 # Here and not in a folder below: a test takes the settings that are the default when its module is imported.
 settings.register_profile("hocket", deadline=None)  # a busy machine is no failure

@@ -1,15 +1,18 @@
 """The house rules: who may import whom, and what an aggregator's process may hold."""
 
 import ast
+import tomllib
 from collections import Counter
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import data_prep.atomic
 import secure.files
+from pipeline.cli import PARTNERS_LIBRARIES
 from tests.support.cli_runner import python_process
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -217,6 +220,21 @@ def test_our_names_are_ours() -> None:
     owners = packages_distributions()
     names = (*FOLDERS, TOP.stem)
     assert {name: set(owners[name]) for name in names} == {name: {"hocket"} for name in names}
+
+
+def test_an_aggregators_installation_lacks_what_could_read_an_update() -> None:
+    """The extra `partner` has all libraries of data_prep and partners, and the command line knows them by name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    always, partner = (
+        {Requirement(line).name for line in lines}
+        for lines in (project["dependencies"], project["optional-dependencies"]["partner"])
+    )
+    of = {name: set(owners) for name, owners in packages_distributions().items()}
+    assert {name for name in of if of[name] & partner and name in PARTNERS_LIBRARIES} == PARTNERS_LIBRARIES
+    assert {owner for name in PARTNERS_LIBRARIES for owner in of[name]} >= partner
+    readers = {name for name, home in HOMES.items() if home in {"data_prep", "partners"}} - {"dask", "distributed"}
+    assert readers <= PARTNERS_LIBRARIES
+    assert not {owner for name in readers for owner in of[name]} & always
 
 
 def run_python(code: str) -> str:

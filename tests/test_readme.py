@@ -88,7 +88,7 @@ def code(text: str) -> str:
 
 def scripts(text: str) -> list[str]:
     """Calls of the benchmarks' scripts with their options, in blocks and sentences."""
-    return re.findall(r"(?:python )?(tests/benchmarks/\w+\.py[^\n]*)", code(text))
+    return re.findall(r"(?:python )?(tests/benchmarks/[\w/]+\.py[^\n]*)", code(text))
 
 
 def section(text: str, title: str) -> str:

@@ -53,7 +53,7 @@ def public_quantiles() -> NDArray[np.float32]:
     """Return the quantiles of public compounds, (N_QUANTILES, n_descriptors), columns in the order of DESCRIPTORS.
 
     They are those of MoleculeACE 3.0.0 (ChEMBL), standardised with the default settings, tautomers as drawn:
-    public_quantiles.csv, written by `python tests/benchmarks/descriptors.py --write-quantiles`.
+    public_quantiles.csv, written by `python tests/benchmarks/preparation/descriptors.py --write-quantiles`.
     """
     text = files("data_prep.descriptors").joinpath("public_quantiles.csv").read_text(encoding="utf-8")
     of_name = {name: numbers for name, *numbers in list(csv.reader(text.splitlines()))[1:]}

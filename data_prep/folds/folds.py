@@ -9,9 +9,9 @@ Every draw depends only on the structure and the group's seed, so partners agree
 * `lsh`: the presence of the settings' `lsh_bits` in the fingerprint before permutation, as MELLODDY-TUNER does.
 * `random`: the whole fingerprint.
 
-Measured (tests/benchmarks/fold_methods.py; 13,227 ChEMBL compounds, 8 % of them with one ring and .3 % with none): the
-largest of five folds, mean and worst of 20 seeds, and the share of compounds of which another fold holds one with
-Tanimoto similarity >= .6: `scaffold` .245, .273 and 16 %; balanced .214, .226 and 33 %; `lsh` .222, .240 and 48 %;
+Measured (tests/benchmarks/preparation/fold_methods.py; 13,227 ChEMBL compounds, 8 % of them with one ring and .3 % with
+none): the largest of five folds, mean and worst of 20 seeds, and the share of compounds of which another fold holds one
+with Tanimoto similarity >= .6: `scaffold` .245, .273 and 16 %; balanced .214, .226 and 33 %; `lsh` .222, .240 and 48 %;
 `random` .204, .208 and 65 %. Spreading the compounds of at most one ring but no more gives .219 and 20 % there, yet
 does nothing about a large series around one core of three rings, such as 13 % of the peer's test structures are.
 """

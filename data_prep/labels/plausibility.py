@@ -1,6 +1,6 @@
 """Refuse an assay whose values can hardly be in log units, such as one in nM or percent.
 
-Each assay is judged by itself: values between 3 and 10 nM look like pXC50, but the other values of their assay do not.
+Each assay is checked by itself: values between 3 and 10 nM look like pXC50, but the other values of their assay do not.
 The limits leave room around what 5,804 real assays have (ChEMBL's targets and Biogen's ADME set, split over 27
 partners): all pass.
 """
@@ -76,7 +76,7 @@ def implausible_assays(
 ) -> tuple[ImplausibleAssay, ...]:
     """Return the assays whose values can hardly be in log units, by id, but for the ids in `accept`.
 
-    activities : on_one_scale's rows. Binary assays and those in percent or z-scores are not judged.
+    activities : on_one_scale's rows. Binary assays and those in percent or z-scores are not checked.
     """
     facts = _facts(activities, _limits(assays, settings))
     odd = facts.filter(_is_odd(), ~pl.col("assay").is_in(list(accept))).sort("assay")
@@ -86,7 +86,7 @@ def implausible_assays(
 
 
 def _limits(assays: pl.DataFrame, settings: Activities) -> pl.DataFrame:
-    """Return the credible limits of each assay that is judged, keyed by its id in T1 (a category)."""
+    """Return the credible limits of each assay that is checked, keyed by its id in T1 (a category)."""
     low, high = credible_limits(settings)
     return assays.unique("input_assay_id").filter(~pl.col("is_binary")).select(
         pl.col("input_assay_id").cast(pl.String).cast(pl.Categorical),
@@ -99,14 +99,14 @@ def _limits(assays: pl.DataFrame, settings: Activities) -> pl.DataFrame:
 
 
 def _facts(activities: pl.DataFrame, limits: pl.DataFrame) -> pl.DataFrame:
-    """Return what the rules look at, one row per judged assay with values; `assay` is its id as text."""
+    """Return what the rules compare, one row per checked assay with values; `assay` is its id as text."""
     value, exact = pl.col("standard_value"), pl.col("standard_qualifier") == "="
     low, high = pl.col("low"), pl.col("high")
     far = (value < low - _FAR) | (value > high + _FAR)
     scale = scale_of(pl.col("unit"))
     columns = activities.select("input_assay_id", "standard_qualifier", "standard_value", "unit")
-    judged = columns.filter(scale.is_null() | scale.is_in(["molar", "log10"])).join(limits, on="input_assay_id")
-    return judged.group_by("input_assay_id").agg(
+    checked = columns.filter(scale.is_null() | scale.is_in(["molar", "log10"])).join(limits, on="input_assay_id")
+    return checked.group_by("input_assay_id").agg(
         pl.len().alias("n"),
         pl.col("is_dose", "may_be_whole", "any_value", "low", "high").first(),
         far.mean().alias("far"),

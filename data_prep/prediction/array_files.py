@@ -1,4 +1,4 @@
-"""Write an archive of NumPy arrays batch by batch: each array grows in a file of its own until the end."""
+"""Write an archive of NumPy arrays batch by batch: each array grows in a separate file until the end."""
 
 import shutil
 import zipfile
@@ -49,7 +49,7 @@ class GrowingArrays:
 
 @contextmanager
 def growing_arrays(path: Path) -> Iterator[GrowingArrays]:
-    """Open arrays that are written to `path` at the end; temporary files are in a folder beside it."""
+    """Open arrays that are written to `path` at the end; temporary files are in a folder next to it."""
     folder = path.with_suffix(".arrays")
     folder.mkdir()
     arrays = GrowingArrays(folder)

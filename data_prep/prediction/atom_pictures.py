@@ -12,7 +12,7 @@ from data_prep.structures.structures import run_step
 from data_prep.structures.watchdog import DEFAULT_TIMEOUT_S
 
 Colour = tuple[float, float, float]
-_RAISES, _LOWERS = (0.00, 0.45, 0.70), (0.90, 0.62, 0.00)  # of Okabe and Ito's palette: also told apart colour-blind
+_RAISES, _LOWERS = (0.00, 0.45, 0.70), (0.90, 0.62, 0.00)  # of Okabe and Ito's palette, which suits the colour-blind
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,8 +127,8 @@ def _read_table(name: str, path: Path, own: OwnTables, date_column: str) -> Tabl
 
 
 def _check_rows(name: str, table: Table) -> list[TableFinding]:
-    noted = (f for note, text in ROW_NOTES.items() for f in _remark(name, table.noted.filter(note=note), text))
-    return [*_rejections(table.rejected), *_unknown_words(name, table), *noted]
+    remarks = (f for note, text in ROW_NOTES.items() for f in _remark(name, table.remarks.filter(note=note), text))
+    return [*_rejections(table.rejected), *_unknown_words(name, table), *remarks]
 
 
 def _check_assays(assays: pl.DataFrame, settings: Activities) -> list[TableFinding]:
@@ -264,7 +264,7 @@ def _unmeasured(rows: pl.DataFrame, activities: pl.DataFrame, name: str) -> pl.D
 
 
 def _unknown_words(table: str, read: Table) -> list[TableFinding]:
-    """Return what was found and what is allowed in each column whose words are none of the allowed ones."""
+    """Return the unknown words of each column, with the allowed ones."""
     unknown = {column: read.unknown_words(reason) for reason, column in COLUMN_OF_REASON.items()}
     texts = (f"{column}: {expected_words(words, words_of(column))}" for column, words in unknown.items() if words)
     return [TableFinding(table, text, serious=True) for text in texts]

@@ -1,4 +1,4 @@
-"""A partner's three input tables, as far as they can be judged without standardising structures."""
+"""A partner's three input tables, as far as they can be checked without standardising structures."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,7 +136,7 @@ def ids_as_rows(structures: pl.DataFrame) -> pl.DataFrame:
 
 
 def _refine_reasons(rejected: pl.DataFrame) -> pl.DataFrame:
-    """Give activities of a rejected assay or compound another reason than those of an unknown one."""
+    """Replace 'unknown id' by the reason for which that assay or compound was rejected."""
     reason, table = pl.col("reason"), pl.col("table")
     refused = {
         name: rejected.filter(table == source)[column].drop_nulls().unique().implode()

@@ -142,8 +142,8 @@ class Cache:
         self._warn(f"damaged ({failure}): renamed to {aside.name}, a new one is started")
         try:
             self._path.replace(aside)
-            for leftover in ("-wal", "-shm"):
-                self._path.with_name(self._path.name + leftover).unlink(missing_ok=True)
+            for suffix in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         except OSError:
             return
         self._open(self._path)

@@ -83,13 +83,13 @@ class DaskCluster:
 
     @property
     def n_workers(self) -> int:
-        """Number of texts that can be processed at the same time. Raises ClusterError as `outcomes` does."""
+        """Number of texts that can be processed at the same time. Raises ClusterError as `results` does."""
         try:
             return max(1, _n_threads(self._connected()))
         except OSError as lost:
             raise self._lost() from lost
 
-    def outcomes(
+    def results(
         self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
     ) -> Iterator[tuple[list[int], list[StepResult]]]:
         """Yield the indices and results of each chunk, in the order in which they finish.
@@ -174,9 +174,7 @@ class DaskCluster:
             return
         number = failed.errno if isinstance(failed, OSError) else None
         reason = f" ({os.strerror(number)})" if isinstance(number, int) else ""
-        error = ClusterError(
-            f"{self._scheduler}: a task failed with {type(failed).__name__}{reason}, expected outcomes"
-        )
+        error = ClusterError(f"{self._scheduler}: a task failed with {type(failed).__name__}{reason}, expected results")
         error.add_note("the workers' logs say where it failed; mend that and run again: it goes on from the cache")
         raise error
 

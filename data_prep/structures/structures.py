@@ -35,7 +35,7 @@ class Cluster(Protocol):
     def n_workers(self) -> int:
         """Number of texts that can be processed at the same time."""
 
-    def outcomes(
+    def results(
         self, step: Step, texts: Sequence[str | None], chunks: Sequence[list[int]], timeout_s: float
     ) -> Iterator[tuple[list[int], list[StepResult]]]:
         """Yield indices of texts and the step's results for them, in any order; every index of the chunks once."""
@@ -227,7 +227,7 @@ def _over_processes(
     size = min(_CHUNK, math.ceil(len(wanted) / (_CHUNKS_PER_WORKER * n_workers))) or 1
     chunks = [wanted[start : start + size] for start in range(0, len(wanted), size)]
     if not isinstance(workers, int):
-        yield from workers.outcomes(step, texts, chunks, timeout_s)
+        yield from workers.results(step, texts, chunks, timeout_s)
         return
     tasks = (joblib.delayed(guarded)(step, [texts[i] for i in chunk], timeout_s) for chunk in chunks)
     with worker_pool():

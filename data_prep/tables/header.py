@@ -1,4 +1,4 @@
-"""Find the columns of an input table in a file's header line, whatever they are called there."""
+"""Find the columns of an input table in a file's header line, under any of their configured names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

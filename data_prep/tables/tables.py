@@ -39,8 +39,8 @@ ROW_NOTES = {
     "qualified": "with a qualifier in standard_value, such as >5: write it into standard_qualifier",
     "decimal_comma": "with a decimal comma in standard_value: write a decimal point",
 }
-"""What may explain a row that was rejected or misread, by the code in Table.noted."""
-_NOTED_SCHEMA = {"input_row": pl.UInt32, "note": pl.String}
+"""What may explain a row that was rejected or misread, by the code in Table.remarks."""
+_REMARKS_SCHEMA = {"input_row": pl.UInt32, "note": pl.String}
 _UNKNOWN_SCHEMA = {"reason": pl.String, "word": pl.String, "len": pl.UInt32}
 _T0_REQUIRED, _T0_OPTIONAL = names_of("T0", required=True), names_of("T0", required=False)
 _T1_REQUIRED, _T2_REQUIRED = names_of("T1", required=True), names_of("T2", required=True)
@@ -56,13 +56,13 @@ _NO_NUMBER = ("", "nan", "na", "n/a", "null", "none")  # texts for "not measured
 class Table:
     """The accepted and the rejected rows of a table (columns of the latter: REJECTED_COLUMNS).
 
-    `noted` has `input_row` and `note`, a code of ROW_NOTES, of rows that are accepted or rejected.
+    `remarks` has `input_row` and `note`, a code of ROW_NOTES, of rows that are accepted or rejected.
     `unknown` has the words for which rows were rejected: `reason`, `word` and `len`, the number of rows.
     """
 
     accepted: pl.DataFrame
     rejected: pl.DataFrame
-    noted: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_NOTED_SCHEMA))
+    remarks: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_REMARKS_SCHEMA))
     unknown: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_UNKNOWN_SCHEMA))
 
     def unknown_words(self, reason: str) -> list[str]:
@@ -170,7 +170,7 @@ def read_assays(path: Path, renamed: Renamed | None = None, date_column: str = "
     flags = [pl.col("binary").alias("is_binary"), pl.col("regression").alias("use_in_regression")]
     ids = pl.col("input_assay_id").cast(assay_ids)
     accepted = table.accepted.select("input_row", ids, *_T0_KEPT, "experts", *flags, *_days(days))
-    return Table(accepted, table.rejected, _noted(rows), _unknown(read, table.rejected))
+    return Table(accepted, table.rejected, _remarks(rows), _unknown(read, table.rejected))
 
 
 def read_activities(path: Path, renamed: Renamed | None = None, date_column: str = "") -> Table:
@@ -187,7 +187,7 @@ def read_activities(path: Path, renamed: Renamed | None = None, date_column: str
     table = Table(
         pl.concat(b.accepted for b in blocks),
         pl.concat(b.rejected for b in blocks),
-        pl.concat(b.noted for b in blocks),
+        pl.concat(b.remarks for b in blocks),
         pl.concat(b.unknown for b in blocks),
     )
     n_rows = table.accepted.height + table.rejected.height
@@ -220,8 +220,8 @@ def _check_activities(rows: pl.DataFrame, date_column: str = "") -> Table:
     value = pl.col("value").alias("standard_value")
     days = _days([DAY] if date_column else [])
     accepted = table.accepted.select("input_row", *ids, "standard_qualifier", value, "unit", *days)
-    noted = pl.concat([_noted(rows), _noted_values(rows, table.rejected)])
-    return Table(accepted, table.rejected, noted, _unknown(rows, table.rejected))
+    remarks = pl.concat([_remarks(rows), _remarks_on_values(rows, table.rejected)])
+    return Table(accepted, table.rejected, remarks, _unknown(rows, table.rejected))
 
 
 def read_structures(path: Path, renamed: Renamed | None = None, *, number_unnamed: bool = False) -> Table:
@@ -243,7 +243,7 @@ def read_structures(path: Path, renamed: Renamed | None = None, *, number_unname
         raise TableError(f"{path.name}: found a header and no rows, expected structures")
     reason = first_reason(unreadable=pl.col("unreadable"), missing_id=pl.col("input_compound_id").is_null())
     table = reject("T2", rows, reason)
-    return Table(table.accepted.select("input_row", *_T2_REQUIRED), table.rejected, _noted(rows))
+    return Table(table.accepted.select("input_row", *_T2_REQUIRED), table.rejected, _remarks(rows))
 
 
 def _unknown(rows: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
@@ -257,13 +257,13 @@ def _unknown(rows: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(counts)
 
 
-def _noted(rows: pl.DataFrame) -> pl.DataFrame:
+def _remarks(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(
         rows.filter(note).select("input_row", pl.lit(note).alias("note")) for note in ("not_utf8", "multiline")
     )
 
 
-def _noted_values(rows: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
+def _remarks_on_values(rows: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
     """Return `input_row` and `note` of the values that are numbers but for a qualifier or a decimal comma."""
     refused = rejected.filter(pl.col("reason") == "not_a_number").select("input_row")
     values = refused.join(rows, on="input_row") if refused.height else rows.clear()

@@ -56,7 +56,7 @@ class AssayModels:
     It holds labels in all but name: it is private.
     """
 
-    uses_trunk: bool  # the hidden layer is an input beside the fingerprint
+    uses_trunk: bool  # the hidden layer is an input next to the fingerprint
     quantiles: Floats  # (n_quantiles, n_descriptors) that descriptors are scaled by; no columns: they are not used
     models: tuple[AssayModel, ...]
     of_task: Ints  # (n_tasks,) number of the task's model; -1: the network alone

@@ -76,7 +76,7 @@ class KnownInputs:
 
     @classmethod
     def of(cls, inputs: Inputs) -> "KnownInputs":
-        """Turn the inputs of some compounds over once, as every comparison with new compounds needs them so."""
+        """Transpose the inputs once, for repeated comparisons with new compounds."""
         turned = sparse.csr_matrix(inputs.bits.T)
         return cls(turned, _row_sums(inputs.bits), inputs.hidden, _squares(inputs.hidden))
 

@@ -134,7 +134,7 @@ def _side_by_side(processes: Sequence[KnownProcess], n_known: int) -> sparse.csr
 
 
 def _filled(inputs: Inputs) -> Inputs:
-    """The inputs with empty rows, up to a whole block, so that a compound gets the same bits alone or among others.
+    """Pad the inputs to a whole block, so that results do not depend on the batch.
 
     Products of one shape are computed in one way.
     """

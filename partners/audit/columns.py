@@ -1,4 +1,4 @@
-"""Input columns (fingerprint bits) that few compounds set: what the update of such a column tells."""
+"""Input columns (fingerprint bits) that few compounds set: what the update of such a column reveals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

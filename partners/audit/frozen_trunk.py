@@ -1,6 +1,6 @@
 """Linear heads fitted to a trunk that stays as it is, on chosen compounds, and how well they fit other compounds.
 
-A trunk alone has no loss of a compound: heads give it one. They are fitted on other compounds than the judged ones, so
+A trunk alone has no loss of a compound: heads give it one. They are fitted on other compounds than those attacked, so
 that only the trunk can have seen these.
 """
 
@@ -126,14 +126,14 @@ def trunk_fit(hidden: Floats, targets: MeasuredTasks, halves: NDArray[np.bool_])
 
 
 def judged_fit(hidden: Floats, targets: MeasuredTasks, heads: list[tuple[Heads, NDArray[np.bool_]]]) -> Fit:
-    """How well heads fit compounds; each of the heads judges its compounds, (n,) flags.
+    """How well heads fit compounds; each heads with the compounds to fit, (n,) flags.
 
     An output f between -1 and 1 is taken as probability (1 + f) / 2 of an active compound (Brier score of ridge).
     """
     stored = targets.values.tocoo()
     outputs = np.zeros(stored.nnz)
-    for fitted, judged in heads:
-        outputs = np.where(judged[stored.row], measured_outputs(fitted, hidden, targets), outputs)
+    for fitted, is_own in heads:
+        outputs = np.where(is_own[stored.row], measured_outputs(fitted, hidden, targets), outputs)
     probability = np.clip((1 + outputs) / 2, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
     logits = np.where(stored.col < targets.n_tasks, np.log(probability / (1 - probability)), outputs)
     return fit_of(targets, logits)

@@ -1,4 +1,4 @@
-"""Groups of candidates whose membership may be told to a different degree."""
+"""Groups of candidates whose membership may be revealed to different degrees."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The trunk that comes back from a sum, looked at before training on it.
+"""Sizes of the trunk that comes back from a sum, measured before training on it.
 
 A sender that wants the others' compounds can plant a trunk in which a hidden unit answers to single compounds: their
 gradients then stand in the next sum one by one (Fowl et al., "Robbing the Fed", ICLR 2022; Boenisch et al., "When the
@@ -26,20 +26,20 @@ _FLOORS = {"largest unit": 1.0, "largest bias": 0.1, "weights": 0.0, "units of o
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TrunkSizes:
     """Sizes in one trunk: of each layer, and of its first layer on own compounds."""
 
     round_no: int  # that begins with this trunk
     sizes: dict[str, float]  # by "layer 1, largest unit" and so on
 
 
-def look_at(
+def measure_trunk(
     round_no: int,
     vector: NDArray[np.float32],
     layout: TrunkLayout,
     trunk_settings: TrunkSettings,
     x: sparse.csr_matrix,
-) -> Look:
+) -> TrunkSizes:
     """Measure a trunk.
 
     vector, layout        : of what is shared
@@ -55,11 +55,11 @@ def look_at(
         sizes |= {f"layer {layer + 1}, {name}": size for name, size in _layer_sizes(views, layer)}
     if trunk_settings.non_linearity == "relu":
         sizes["layer 1, units of one compound"] = _share_of_one(views, trunk_settings, x)
-    return Look(round_no, sizes)
+    return TrunkSizes(round_no, sizes)
 
 
-def jumps(before: Sequence[Look], now: Look) -> list[str]:
-    """What is far outside the history, in words; empty for a trunk like those before.
+def jumps(before: Sequence[TrunkSizes], now: TrunkSizes) -> list[str]:
+    """Warnings about sizes far outside those of earlier rounds; empty for a trunk like those before.
 
     before : of the same federation, the first trunk included. A size jumps if it exceeds four times the largest before.
     """

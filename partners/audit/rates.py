@@ -1,4 +1,4 @@
-"""How well scores tell members from others: AUC, true positive rates at low false positive rates, bounds of epsilon.
+"""How well scores separate members from others: AUC, true positive rates at few false positives, bounds of epsilon.
 
 A member is a compound that a model was trained on. A higher score is a stronger claim that a compound is one.
 """
@@ -35,11 +35,11 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What scores tell about membership."""
+    """How well scores separate members from others."""
 
     n_members: int
     n_others: int
-    auc: float  # chance that a random member scores above a random other; 0.5: nothing is told
+    auc: float  # chance that a random member scores above a random other; 0.5: nothing is revealed
     auc_interval: tuple[float, float]  # 95 %
     at: tuple[Rate, ...]  # of each of FALSE_POSITIVE_RATES
 
@@ -67,7 +67,7 @@ def membership_rates(scores: Floats, is_member: NDArray[np.bool_]) -> Rates:
 
 
 def permuted(is_member: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """The same memberships in a random order: a control in which no score may tell anything."""
+    """The same memberships in a random order: a control in which no score may reveal anything."""
     return rng.permutation(is_member)
 
 

@@ -20,7 +20,7 @@ class Reconstruction:
     n_changed: int  # columns that changed at all
     n_groups: int  # of three or more columns that changed alike
     n_recovered: int  # own compounds that alone set nine tenths of a group's bits
-    n_bits: int  # bits of them that these groups tell
+    n_bits: int  # bits of them that these groups reveal
     n_compounds: int
 
 

@@ -13,6 +13,7 @@ from partners.audit.attacks import ShadowScores
 from partners.audit.frozen_trunk import Fit, fit_of, hidden_inputs, trunk_fit
 from partners.audit.trunk_steps import Candidates
 from partners.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partners.network.device import device_of
 from partners.network.inference import Outputs, Predictor
 from partners.network.state import DEVIATION, MEAN, PartnerState
 from partners.network.trunk import TrunkLayout
@@ -39,6 +40,11 @@ class ShadowTask:
     training: Training
     n_steps: int  # optimiser steps, as many as in all rounds of the federation
 
+    @property
+    def runs_on_gpu(self) -> bool:
+        """Whether shadows are trained on a GPU."""
+        return device_of(self.training) != "cpu"
+
     def inside(self, shadow: int) -> NDArray[np.bool_]:
         """Which of the pool a shadow is trained on, (n_pool,): a random half, or what the shadow before it left.
 
@@ -63,8 +69,8 @@ class ShadowTask:
             progress=progress,
         )
         trunk = self.first_trunk + trained.trunk_change
-        judged = inside[np.searchsorted(self.pool, self.rows)]
-        return Shadow(judged, self.fit_of_trunk(trunk), self.fit_of_model(trunk, trained.state))
+        is_member = inside[np.searchsorted(self.pool, self.rows)]
+        return Shadow(is_member, self.fit_of_trunk(trunk), self.fit_of_model(trunk, trained.state))
 
     def fit_of_trunk(self, trunk: NDArray[np.float32]) -> Fit:
         """How well heads that are fitted to a trunk on one half fit the other half."""

@@ -1,4 +1,4 @@
-"""What the opened sums tell: how well each step of the trunk agrees with the update of a single compound."""
+"""What the opened sums reveal: how well each step of the trunk agrees with the update of a single compound."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """Compounds whose membership is judged, with their targets and the half that each is in."""
+    """Compounds whose membership is attacked, with their targets and the half that each is in."""
 
     x: sparse.csr_matrix  # (n, n_inputs)
     targets: MeasuredTasks

@@ -139,6 +139,18 @@ def trunk_length(path: Path) -> int:
         return int(_shape_and_type(path, _TRUNK)[0][0])
 
 
+def content_digest(checkpoint: Checkpoint) -> str:
+    """SHA-256, hexadecimal, of a checkpoint's facts and arrays, as it stands in its file."""
+    return _digest(_arrays(checkpoint), _counters(checkpoint))
+
+
+def stored_digest(path: Path) -> str:
+    """`content_digest` of a file, after a check of the whole file; raises CheckpointDamaged."""
+    _read(path, ())
+    with _reading(path), safe_open(path, framework="numpy") as file:
+        return str(_header(file.metadata(), path)["sha256"])
+
+
 def read_facts(path: Path) -> Mapping[str, Any]:
     """The caller's facts, from the file's header alone.
 

@@ -13,6 +13,7 @@ from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import (
     Checkpoint,
     Part,
+    content_digest,
     load_checkpoint,
     read_facts,
     save_checkpoint,
@@ -117,6 +118,42 @@ class RoundStart:
             under=_provenance(checkpoint.facts, path),
             tasks=_tasks(checkpoint.facts, path),
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedState:
+    """What all partners have alike at the start of a round, as it is handed over to a partner that joins."""
+
+    vector: NDArray[np.float32]  # (n_params,)
+    server: ServerState
+    bounds: NDArray[np.float64]  # (n_tensors,)
+    under: Provenance  # of the sum that made it
+    counted: Mapping[str, Any] | None  # JSON values: what was counted; None: nothing
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hexadecimal, of all of it: equal at all partners."""
+        return content_digest(self._checkpoint())
+
+    def write(self, path: Path) -> None:
+        """Write it atomically."""
+        _save(path, self._checkpoint())
+
+    @classmethod
+    def read(cls, path: Path, layout: TrunkLayout) -> Self:
+        """Read it; raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch."""
+        stored = load_checkpoint(path, layout, only=("trunk", "server"))
+        try:
+            bounds = np.array(stored.facts["bounds"], dtype=np.float64)
+            counted = stored.facts["counted"]
+        except (KeyError, TypeError, ValueError):
+            raise CheckpointDamaged(f"{path.name}: found no bounds or counts, expected a handed-over state") from None
+        under = _provenance(stored.facts, path)
+        return cls(stored.need_trunk(path), stored.server or ServerState(), bounds, under, counted)
+
+    def _checkpoint(self) -> Checkpoint:
+        facts = {"bounds": self.bounds.tolist(), "under": asdict(self.under), "counted": self.counted}
+        return Checkpoint(self.vector, server=self.server, facts=facts)
 
 
 @dataclass(frozen=True)  # without slots, for the cached properties

@@ -40,7 +40,7 @@ class Weights:
 
     trunk: NDArray[np.float32]
     state: PartnerState  # without the optimiser's moments
-    assay_models: AssayModels  # of single assays, which stand beside or in place of the heads
+    assay_models: AssayModels  # of single assays, which are used with or instead of the heads
     calibration: Calibration  # of the predictions of all of them
 
     @classmethod

@@ -1,4 +1,4 @@
-"""How much each atom of a compound contributes to its predictions, asked of the model itself, whatever kind it is.
+"""Contribution of each atom of a compound to its predictions, for any kind of model.
 
 An atom's contribution is the prediction minus the prediction without the fingerprint bits whose environments contain
 the atom (occlusion; Riniker and Landrum, J. Cheminform. 2013, 5, 43). For a model that is linear in the bits it is the

@@ -73,7 +73,7 @@ class FittedModels:
 
 
 def _kinds_of(choice: Choice, *, with_head: bool) -> ChosenKinds:
-    """Kinds of a task of an assay, and why; with_head: its head's logit is averaged with a model of its own."""
+    """Kinds of model of a task, and why; with_head: the logit of the task's head is averaged in."""
     if choice.kind == "network":
         return ChosenKinds("network", "network", choice.reason)
     on_trunk = ON_TRUNK[choice.kind]

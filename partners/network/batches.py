@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from partners.network.device import device_of
 from partners.network.input_layer import InputRows, features_for_block, input_rows
 from partners.network.input_transform import transformed
 from partners.network.kernels import Observed, observed
@@ -58,7 +59,7 @@ class BatchMaker:
     ) -> None:
         self._set = training_set
         self._transform = trunk_settings.input_transform
-        self._device = training.device
+        self._device = device_of(training)
         self._frequent = features_for_block(training_set.x)  # a transform keeps the pattern, even if it gives 0
         self._values = normalised(training_set.y_regr, normalisation)
         self._is_censored = bool(training_set.y_censor.data.any())

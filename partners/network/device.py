@@ -23,6 +23,17 @@ def use_threads(n_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def device_of(training: Training) -> str:
+    """The device that the settings mean: "cuda", or "cpu".
+
+    "auto" is looked up each time, so that a home may move to a machine with a GPU or without one.
+    """
+    if training.device != "auto":
+        return training.device
+    usable = torch.cuda.is_available() and (training.precision != "bfloat16" or torch.cuda.is_bf16_supported())
+    return "cuda" if usable else "cpu"
+
+
 @contextmanager
 def arithmetic(training: Training) -> Iterator[None]:
     """Use the settings' number of threads and precision of dense products inside the block.
@@ -51,7 +62,9 @@ def _require_device(training: Training) -> None:
         return
     if not torch.cuda.is_available():
         error = DeviceMissing("training.device: found no CUDA device that this build of torch can use, expected one")
-        error.add_note('set device = "cpu", or install a CUDA build of torch and check torch.cuda.is_available()')
+        error.add_note(
+            'set device = "auto" or "cpu", or install a CUDA build of torch and check torch.cuda.is_available()'
+        )
         raise error
     if training.precision == "bfloat16" and not torch.cuda.is_bf16_supported():
         error = DeviceMissing("training.precision: this CUDA device has no bfloat16, expected float32 or tf32")

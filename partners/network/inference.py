@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from partners.network.device import arithmetic, use_threads
+from partners.network.device import arithmetic, device_of, use_threads
 from partners.network.input_layer import InputRows, input_rows
 from partners.network.input_transform import transformed
 from partners.network.model import Network, NonLinearities
@@ -67,7 +67,7 @@ class Predictor:
         rows = _checked(x, self._layout, self._trunk_settings)
         predicted = {kind: np.empty((rows.shape[0], n), dtype=np.float32) for kind, n in self._widths.items()}
         with arithmetic(self._training), torch.inference_mode():
-            for part, n_rows, x_part in _parts(rows, self._training.device):
+            for part, n_rows, x_part in _parts(rows, device_of(self._training)):
                 for kind, outputs in self._network.outputs(x_part).items():
                     predicted[kind][part] = outputs[:n_rows].cpu().numpy()
         return Outputs(predicted[CLASSIFICATION], in_original_units(predicted[REGRESSION], self._normalisation))

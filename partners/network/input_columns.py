@@ -1,4 +1,4 @@
-"""Input columns: those that a partner takes from the shared vector, and those of its own input layer.
+"""Input columns: those that a partner takes from the shared vector, and those of its private input layer.
 
 An input column is what one fingerprint bit adds to the first layer: a row of `trunk.0.weight`. The vector has only the
 columns that enough partners hold. All others belong to each partner: trained on its own compounds, never sent.

@@ -1,4 +1,4 @@
-"""Heads for other tables than they were trained on: tasks that are still there keep theirs, new tasks begin anew."""
+"""Heads for other tables than they were trained on: tasks that are still there keep theirs, new tasks get new ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from partners.network.batches import Batch, Targets
-from partners.network.device import tensor_of
+from partners.network.device import device_of, tensor_of
 from partners.network.input_layer import InputLayer, InputRows, Part
 from partners.network.kernels import Masked, MaskedRelu, ObservedOutputs
 from partners.network.state import CLASSIFICATION, REGRESSION, Arrays, HeadSizes
@@ -91,7 +91,8 @@ class Network:
     ) -> "Network":
         """Make a network with the non-linearities, device and precision of the settings."""
         functions, half = NonLinearities.of(trunk_settings, training), training.precision == "bfloat16"
-        return cls(layout, trunk, heads, functions, device=training.device, half=half, in_place=in_place, tied=tied)
+        device = device_of(training)
+        return cls(layout, trunk, heads, functions, device=device, half=half, in_place=in_place, tied=tied)
 
     def trunk(self) -> NDArray[np.float32]:
         """Trunk weights as one flat vector (n_params,) that shares the network's memory, on the CPU."""

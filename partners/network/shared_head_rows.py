@@ -27,16 +27,17 @@ class HolderCounts:
     partners: frozenset[str] = frozenset()  # the partners that were counted
     least: int = 0  # the plan's catalogue.min_partners
     least_when_counted: int | None = None  # that of the plan under which they were counted; None: the same
+    are_capped: bool = False  # larger counts than a cap are not known, so no mean is divided by them
 
     @property
     def travelling(self) -> list[int]:
-        """Rows that have a place in the vector, in the order of their places: a revision changes nothing of it."""
+        """Catalogue rows with a place in the vector, in the order of their places; a revision keeps this order."""
         least = self.least if self.least_when_counted is None else self.least_when_counted
         return [row for row, count in enumerate(self.counts) if count >= least]
 
     @property
     def n_places(self) -> int:
-        """Places for rows in the vector; those behind the travelling rows' belong to no row, and never change."""
+        """Number of places for rows in the vector; surplus places at the end belong to no row and never change."""
         return padded_rows(len(self.travelling))
 
     @property
@@ -50,12 +51,13 @@ class HolderCounts:
         Which partners hold a row is not known. Each counted partner that is not on the roster may be a holder, so a row
         is sent only if enough holders are on the roster even then. A partner without the row sends zeros: the mean over
         the members, times members / holders, is the mean over the holders. If holders may be absent, the factor is the
-        smallest possible, so that a row never moves too far.
+        smallest possible, so that a row never moves too far. It is 1 if counts are capped.
         """
         counts, is_sent, travelling = np.ones(self.n_places), np.zeros(self.n_places, dtype=bool), self.travelling
         counts[: len(travelling)] = [self.counts[row] for row in travelling]
         is_sent[: len(travelling)] = self.is_sent(members)
-        return np.where(is_sent, len(members) / np.minimum(counts, len(members)), 0.0)
+        largest = 1.0 if self.are_capped else len(members) / np.minimum(counts, len(members))
+        return np.where(is_sent, largest, 0.0)
 
     def is_sent(self, members: Collection[str]) -> NDArray[np.bool_]:
         """Whether each travelling row surely has enough holders on a roster, (n_travelling,)."""

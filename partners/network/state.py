@@ -60,7 +60,7 @@ def _layer_sizes(heads: Arrays, kind: str) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartnerState:
-    """What stays at a partner between rounds: its heads, its optimiser's moments, and input columns of its own.
+    """What stays at a partner between rounds: its heads, its optimiser's moments and its private input columns.
 
     Head rows identify targets, and columns that few hold identify compounds: they never leave the partner.
 

@@ -65,7 +65,7 @@ class TrunkLayout:
 
 
 def padded_rows(n_travelling: int) -> int:
-    """Places in the vector for so many travelling rows: 0, 1, 2, 4, ..., so that its length tells little."""
+    """Number of places for head rows, 0 or the next power of two, so that the vector's length reveals little."""
     return 1 << (n_travelling - 1).bit_length() if n_travelling else 0
 
 

@@ -1,4 +1,4 @@
-"""The models of one new assay, with their calibration and compounds, in a file of their own."""
+"""The models of one new assay, with their calibration and compounds, in one file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Fit the models of a new assay to all its compounds, calibrated out of fold, and say how good they are."""
+"""Fit the models of a new assay to all its compounds, calibrated out of fold, and measure how good they are."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,9 +16,9 @@ from partners.assay_models.probability import fit_curves
 from partners.assay_models.threads import open_threads
 from partners.assay_models.yardstick import Yardstick
 from partners.models.conformal import calibrate
-from partners.new_assays.choice import KeptModel, choose_new
 from partners.new_assays.extension import CalibratedModel, Extension, outputs_of
 from partners.new_assays.folds import cross_validation_folds
+from partners.new_assays.kept_model import KeptModel, choose_new
 from partners.new_assays.new_assay import NewAssay
 from partners.settings import ON_TRUNK, LocalKind, ModelKind
 

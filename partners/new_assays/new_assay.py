@@ -11,7 +11,7 @@ from data_prep.prepared import MeasuredAssay, Prepared, RegressionTask, Task
 from data_prep.settings import Preparation
 from partners.assay_models.assays import Assay, measured_assays
 
-FEWEST_COMPOUNDS = 20  # measured in an assay; with fewer, cross-validation says nothing
+FEWEST_COMPOUNDS = 20  # measured in an assay; with fewer, cross-validation shows nothing
 FEWEST_OF_CLASS = 2  # actives and inactives of a threshold, so that one can be predicted from another
 _FEWEST_AT_THRESHOLD = 5  # actives and inactives at a threshold that T0 does not give, where it can be had
 

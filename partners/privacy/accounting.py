@@ -1,8 +1,8 @@
-"""What noised steps tell about one compound: epsilon, by the privacy loss distribution of Google's dp-accounting.
+"""What noised steps reveal about one compound: epsilon, by the privacy loss distribution of Google's dp-accounting.
 
 One compound's labels and structure at one partner are used, or it contributes nothing. Sampled Gaussian mechanisms
 compose over all steps of all rounds (Koskela et al., AISTATS 2020; Doroshenko et al., PoPETs 2022): an upper bound of
-epsilon, nearly tight. Noise that is chosen anew after a revision or with other tables is composed as if it had been
+epsilon, nearly tight. Noise that is chosen again after a revision or with other tables is composed as if it had been
 chosen beforehand.
 """
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from partners.network.batches import Batch, Targets
+from partners.network.device import device_of
 from partners.network.kernels import Observed, ObservedOutputs, head_gradients
 from partners.network.model import Dropout, Gradients, Network, NonLinearities
 from partners.network.state import CLASSIFICATION, Arrays
@@ -56,7 +57,7 @@ class NoisedNetwork(Network):
         tied: Groups = (),
     ) -> None:
         functions = NonLinearities.of(trunk_settings, training)
-        super().__init__(layout, trunk, heads, functions, device=training.device, in_place=in_place, tied=tied)
+        super().__init__(layout, trunk, heads, functions, device=device_of(training), in_place=in_place, tied=tied)
         self._settings, self._keyed_noise = noise, KeyedNoise(noise.key)
         self._uses: list[_Use] = []
         self._deviation = 0.0

@@ -54,7 +54,7 @@ class GateResult:
     def sentence(self) -> str:
         """The result as a sentence, for the log and the report."""
         if self.n_tasks == 0:
-            return f"gate: no task can be judged on the validation fold; the {_NAMES[self.kept]} is kept"
+            return f"gate: no task can be scored on the validation fold; the {_NAMES[self.kept]} is kept"
         low, high = self.interval
         interval = f"{self.confidence * 100:g} % interval {low:+.4f} to {high:+.4f}, {self.n_tasks} tasks"
         if not math.isfinite(low):

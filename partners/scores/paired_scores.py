@@ -74,7 +74,7 @@ class PairedScores:
 def compare_metrics(kinds: Sequence[Mapping[str, PairedScores]], seed: int) -> dict[str, Comparison | None]:
     """Compare both models in every metric, with p-values corrected for all metrics that could be tested (Holm).
 
-    kinds : the metrics of each kind of task by name, no name twice; every kind draws its bootstrap from the seed anew
+    kinds : the metrics of each kind of task by name, no name twice; every kind draws its bootstrap from the seed again
     None for a metric that no task has of both models.
     """
     compared: dict[str, Comparison | None] = {}

@@ -7,6 +7,7 @@ and partners whose assays differ by a constant do not disturb each other. w solv
     (sum F'CF + penalty) w = sum F'Cy        sums over partners; C takes from each assay its mean
 
 and a step of conjugate gradients needs of a partner F'CF v for a vector v that all know. Nothing else is in the sums.
+What these tell is measured in partners/README.md, Target models: no round makes them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

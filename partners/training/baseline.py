@@ -1,4 +1,4 @@
-"""The local network: the network without federation, trained on one partner's data in as many rounds and steps."""
+"""The network without federation, trained on one partner's data in as many rounds and steps."""
 
 import json
 from dataclasses import asdict, dataclass, field, replace
@@ -40,7 +40,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """The local network after its last round, or after its best one if `patience` is set."""
+    """The network without federation after its last round, or after its best one if `patience` is set."""
 
     trunk: NDArray[np.float32]
     state: PartnerState
@@ -90,7 +90,7 @@ def train_baseline(  # noqa: PLR0913 -- as train_round, with a checkpoint file a
 
 
 def read_baseline(checkpoint_file: Path, layout: TrunkLayout) -> tuple[Baseline, dict[str, Any]]:
-    """Read a finished local network (the best round's if `patience` was set), and the facts that it depends on.
+    """Read a finished network (the best round's if `patience` was set), and the facts that it depends on.
 
     Raises FileNotFoundError, CheckpointDamaged or CheckpointMismatch.
     """

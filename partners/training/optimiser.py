@@ -10,7 +10,7 @@ from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
 from partners.errors import StateMismatch
-from partners.network.device import tensor_of
+from partners.network.device import device_of, tensor_of
 from partners.network.model import Gradients, Network
 from partners.network.state import FIRST, SECOND, PartnerState, moment_names
 from partners.settings import Training
@@ -44,10 +44,10 @@ class Optimiser:
 
     def __init__(self, network: Network, state: PartnerState, training: Training) -> None:
         self._training = training
+        device = device_of(training)
         self._moments = {
             part: {
-                name: tensor_of(array, training.device, shared=network.in_place)
-                for name, array in getattr(state, part).items()
+                name: tensor_of(array, device, shared=network.in_place) for name, array in getattr(state, part).items()
             }
             for part in moment_names(training)
         }
@@ -55,7 +55,7 @@ class Optimiser:
         self._n_steps: dict[torch.Tensor, torch.Tensor] = {}  # torch expects a tensor for each piece
         for name in network.parameters:
             for place, piece in network.pieces(name):
-                self._n_steps[piece] = torch.tensor(float(state.n_steps), device=training.device)
+                self._n_steps[piece] = torch.tensor(float(state.n_steps), device=device)
                 for part, moments in self._moments.items():
                     self._kept[part][piece] = moments[name][place]
 

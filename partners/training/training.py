@@ -52,7 +52,7 @@ def round_seed(
     """Seed of one attempt at one round under one revision of the plan, different for each.
 
     chance : a number that only this partner knows, or nothing
-    The local network and the federated one have the same seeds (first attempt, first plan).
+    The networks without and with federation have the same seeds (first attempt, first plan).
     """
     return (seed, round_no, attempt, *(() if revision == 1 else (revision,)), *chance)
 

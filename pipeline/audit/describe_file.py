@@ -53,7 +53,7 @@ _NOTES: dict[str, tuple[str, set[str]]] = {
 _STATES = {
     "start.safetensors": "state at the start of a round (private)",
     "trained.safetensors": "what a partner trained in an attempt (private)",
-    "leftover.safetensors": "what sealing an update left over (private)",
+    "leftover.safetensors": "residual of sealing an update (private)",
     "federated.safetensors": "federated model of a partner (private)",
     "compounds.safetensors": "fingerprints of a partner's training compounds (private)",
     "local.safetensors": "local-only model of a partner (private)",
@@ -102,7 +102,7 @@ def describe_file(path: Path) -> dict[str, Any]:
 
 
 def _model_beside(path: Path) -> dict[str, Any]:
-    """Whether the model beside a provenance is the one that it lists; raises WrongProvenance if it is not."""
+    """Whether the model next to a provenance is the one that it lists; raises WrongProvenance if it is not."""
     if path.name != PROVENANCE_FILE or not path.with_name("model.json").exists():
         return {}
     check_files(path.parent, parse_provenance(read_plain(path, MAX_BYTES), str(path)))
@@ -110,7 +110,7 @@ def _model_beside(path: Path) -> dict[str, Any]:
 
 
 def _picture(path: Path) -> dict[str, Any]:
-    """Facts about a page or figure of a report; it cannot be told from the file whether it is private or shareable."""
+    """Facts about a page or figure of a report; the file does not show whether it is private or shareable."""
     description, mark, end = _PICTURES[path.suffix]
     with open_plain(path) as file:
         head, n_bytes = file.read(_PICTURE_HEAD), file.seek(0, os.SEEK_END)
@@ -155,7 +155,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "what": "plan",
         "federation": plan.federation.name,
         "digest": plan.digest,
-        "continues": plan.continues.model_dump() if plan.continues else None,
+        "continues": plan.continues.agreed() if plan.continues else None,
         "partners": plan.partner_names,
         "aggregator": plan.aggregator_name,
         "custodian": plan.federation.custodian,

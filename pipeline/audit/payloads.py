@@ -15,6 +15,7 @@ from secure.encoding.roster import Roster
 from secure.errors import PayloadMismatch, SecureError
 from secure.keys.envelopes import Binding, check_envelopes
 from secure.keys.group import DEAL
+from secure.keys.handover import check_handover
 from secure.keys.pairing import PAIRING
 from secure.messages.messages import check_payload
 from secure.sealing.container import SUM, UPDATE, Kind, read_chunks
@@ -25,7 +26,7 @@ class Payloads:
     """Fetches the payloads of one attempt after another and checks each against its manifest and the plan."""
 
     def __init__(self, plan: Plan, exchange: Exchange, *, n_params: int | None, recompute: bool, workers: int) -> None:
-        """n_params : length of the rounds' vectors, if the transcript tells it; else that of the first file found."""
+        """n_params : length of the rounds' vectors, if the transcript has it; else that of the first file found."""
         self._plan = plan
         self._n_params = n_params
         self._exchange = exchange
@@ -42,6 +43,11 @@ class Payloads:
             self._check_envelopes(message, Binding(DEAL, self._plan.digest, sender, group), partners)
         for sender, message in transcript.of("pairing").items():
             self._check_envelopes(message, Binding(PAIRING, self._plan.digest, sender, None), partners - {sender})
+        for sender, message in transcript.of("handover").items():
+            state, where = message.manifest.text("state"), self._exchange.where(message.name.payload)
+            with tempfile.TemporaryDirectory() as folder:
+                payload = self._need(message, Path(folder))
+                check_handover(payload, self._plan.digest, sender, state, self._plan.joiners, where)
 
     def check_attempt(self, record: AttemptRecord, transcript: Transcript) -> AttemptRecord:
         """Check the sealed files of an attempt and return its record with the result.

@@ -84,7 +84,7 @@ class StatusReader:
             self._verified[name] = read_message(name, self.plan, self.exchange, has_payload=has_payload)
         return self._verified[name]
 
-    def read_anew(self, name: MessageName) -> Message:
+    def read_again(self, name: MessageName) -> Message:
         """Return a verified message without a payload as it is now. Raises secure.errors.SecureError."""
         return read_message(name, self.plan, self.exchange, has_payload=False)
 
@@ -136,9 +136,9 @@ class _Snapshot:
         )
 
     def sign(self, sender: str) -> Sign | None:
-        """A member's newest valid sign; it is read anew each time, because its sender replaces it."""
+        """A member's newest valid sign, read again each time because the sender replaces it."""
         names = [name for name in (sign_name(kind, sender) for kind in sorted(SIGNS)) if name in self._files]
-        messages = (self._checked(partial(self._reader.read_anew, name)) for name in names)
+        messages = (self._checked(partial(self._reader.read_again, name)) for name in names)
         signs = [Sign.of(message.manifest) for message in messages if message is not None]
         return max(signs, key=lambda sign: sign.time, default=None)
 
@@ -254,7 +254,7 @@ class _MemberStates:
         return begin.manifest.time
 
     def deadline(self) -> Deadline | None:
-        """What happens by when if the awaited partners post nothing; None if all wait for them without a limit."""
+        """The next deadline and what happens then; None if the awaited partners have no deadline."""
         rounds, missing = self._plan.rounds, ", ".join(self._missing())
         if not self.is_enrolled or not missing or self._total is not None:
             return None

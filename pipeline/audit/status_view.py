@@ -208,7 +208,7 @@ def _releases(status: Status) -> Iterator[str]:
 
 
 def is_urgent(line: str) -> bool:
-    """Whether a closing line tells of something that a person should act on."""
+    """Whether a closing line needs a person to act."""
     return line.startswith(_RED)
 
 

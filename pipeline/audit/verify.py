@@ -117,6 +117,11 @@ def _check_enrolment(transcript: Transcript, plan: Plan, exchange: Exchange) -> 
         raise Equivocation(f"{exchange.where('enrol')}: found more than one group secret: {listed}")
     missing = [] if deals else [f"the deal of {custodian}"]
     missing += [f"the pairing of {name}" for name in plan.partner_names if name not in pairings]
+    handed, sponsor = transcript.of("handover"), plan.continues.sponsor if plan.continues else ""
+    for message in (message for sender, message in handed.items() if sender != sponsor):
+        where = exchange.where(message.name.manifest)
+        raise ExchangeConflict(f"{where}: found a handover by {message.name.sender}, expected {sponsor or 'none'}")
+    missing += [f"the handover of {sponsor}"] if sponsor and not handed else []
     if missing and transcript.attempts:
         raise BrokenTranscript(f"{exchange.where('enrol')}: {', '.join(missing)} missing, although there are rounds")
     return next(iter(groups.values()), None)
@@ -207,7 +212,7 @@ def _check_trunks(transcript: Transcript, plan: Plan, exchange: Exchange) -> Tru
                 )
                 if round_no == 1 and trunk == plan.first_digest(plan.layout_with(len(plan.catalogue.tasks))):
                     error.add_note("it has a place for every row of the catalogue, as in an earlier version of hocket:")
-                    error.add_note("check this exchange with that version; to go on, begin anew")
+                    error.add_note("check this exchange with that version; to go on, start a new federation")
                 raise error
 
     return layout

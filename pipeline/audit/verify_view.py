@@ -79,6 +79,8 @@ def header(trail: AuditTrail, plan: Plan) -> Iterator[str]:
     yield f"federation {plan.federation.name}, plan {plan.digest}"
     if plan.continues:
         yield f"revision {plan.revision} from round {plan.first_round} on, continues plan {plan.continues.plan}"
+        if plan.joiners:
+            yield f"{', '.join(plan.joiners)} joined, with the state of {plan.continues.sponsor}"
     for name, card in sorted(plan.cards.items(), key=lambda item: (item[1].role, item[0])):
         paired = f", paired {utc(trail.paired[name])}" if name in trail.paired else ""
         yield f"{card.role:10} {name}, card {card.fingerprint}{paired}"

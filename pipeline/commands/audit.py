@@ -1,4 +1,4 @@
-"""`hocket audit`: measure what a finished federation tells about a partner's compounds."""
+"""`hocket audit`: measure what a finished federation reveals about a partner's compounds."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ from pipeline.runtime.log import Log
 @click.option("--json", "as_json", is_flag=True, help="Print audit.json.")
 @log_format
 def audit(config: Path, quick: bool, shadows: int, as_json: bool, log: Log) -> None:
-    """Measure what the finished federation tells about this partner's compounds.
+    """Measure what the finished federation reveals about this partner's compounds.
 
     Attacks the trunk, the whole network and the steps of the trunk as another member could: which compounds were
     trained on, which can be reconstructed, which input columns give a compound away. Writes HOME/report/audit.json,

@@ -22,10 +22,21 @@ from pipeline.runtime.signals import GRACE_S
     type=click.Path(exists=True, path_type=Path),
     help="Local MoleculeACE 3.0.0 wheel, or a folder of partner folders with T0, T1, T2.",
 )
+@click.option("--set-up-only", is_flag=True, help="Make tables, keys, plan and configurations, and run no member.")
 @log_format
-def demo(folder: Path, partners: int, rounds: int | None, seed: int, data: Path | None, log: Log) -> None:
+def demo(
+    folder: Path, partners: int, rounds: int | None, seed: int, data: Path | None, set_up_only: bool, log: Log
+) -> None:
     """Run a whole federation on this machine: three partners, an aggregator, real ChEMBL data."""
     with interruptible(log, GRACE_S + 2):  # its members end within GRACE_S
         from pipeline.demo.demo import run_demo
 
-        run_demo(folder, n_partners=partners, n_rounds=rounds, seed=seed, source=data, log=log)
+        run_demo(
+            folder,
+            n_partners=partners,
+            n_rounds=rounds,
+            seed=seed,
+            source=data,
+            log=log,
+            only_set_up=set_up_only,
+        )

@@ -122,6 +122,7 @@ def _number_of_rounds(_ctx: click.Context, _option: click.Parameter, value: str 
     epilog=examples(
         "hocket init revision plan.toml --rounds +20",
         "hocket init revision plan.toml --first-round 7 --card P02.card",
+        "hocket init revision plan.toml --rounds +20 --card P04.card --sponsor P02",
         "hocket init revision plan-2.toml --rounds +20 --leave P04 --custodian P02",
     ),
 )
@@ -135,7 +136,11 @@ def _number_of_rounds(_ctx: click.Context, _option: click.Parameter, value: str 
     "--first-round", type=click.IntRange(1, 9999), help="First round of the revision  [default: after PLAN's last]."
 )
 @click.option(
-    "--card", "cards", type=EXISTING_FILE, multiple=True, help="A member's new card, or another aggregator's."
+    "--card",
+    "cards",
+    type=EXISTING_FILE,
+    multiple=True,
+    help="A member's new card, another aggregator's, or that of a partner that joins.",
 )
 @click.option("--leave", "leaving", multiple=True, metavar="NAME", help="A partner that leaves.")
 @click.option(
@@ -144,6 +149,7 @@ def _number_of_rounds(_ctx: click.Context, _option: click.Parameter, value: str 
     metavar="NAME",
     help="A partner that leaves and has not released for the first round: see secure/KEYS.md.",
 )
+@click.option("--sponsor", help="The partner that hands the state over to those who join  [default: the custodian].")
 @click.option("--custodian", help="The partner that deals the new group secret  [default: as in PLAN].")
 @click.option("--min-partners", type=click.IntRange(3), help="Smallest roster  [default: as in PLAN, or all].")
 @click.option("--output", "file", type=ANY_PATH, help="File to write  [default: plan-N.toml beside PLAN].")

@@ -23,7 +23,7 @@ ANY_PATH = click.Path(path_type=Path)
 
 
 class _PlanFile(click.Path):
-    """An existing file; a folder or URL in its place is told apart, as people swap the two arguments."""
+    """An existing file; a folder or URL gets a separate error, because people swap the two arguments."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 -- click's
         if "://" in str(value) or Path(value).is_dir():

@@ -7,8 +7,10 @@ import hashlib
 import json
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 
 from pipeline.demo.benchmark_data import ensure_wheel
 from pipeline.demo.configs import aggregator_toml, partner_toml, plan_toml
@@ -19,6 +21,7 @@ from pipeline.home.paths import Home
 from pipeline.report.report import read_report
 from pipeline.report.terminal_table import print_report
 from pipeline.runtime.log import Log
+from pipeline.runtime.templates import filled
 from pipeline.setup.keys import deal, new_keys
 from secure.files import write_atomically
 
@@ -39,10 +42,18 @@ class Options:
 
 
 def run_demo(
-    folder: Path, *, n_partners: int, n_rounds: int | None, seed: int, source: Path | None, log: Log | None = None
+    folder: Path,
+    *,
+    n_partners: int,
+    n_rounds: int | None,
+    seed: int,
+    source: Path | None,
+    log: Log | None = None,
+    only_set_up: bool = False,
 ) -> None:
     """Make missing files, run the members to their end, print the report.
 
+    only_set_up : make the files alone; the members are run by others, for example in containers
     Raises ConfigError for a folder with other content, DemoFailed if a member's process fails.
     """
     folder = folder.resolve()
@@ -55,6 +66,9 @@ def run_demo(
             MemberProcess(AGGREGATOR, "aggregator", folder / AGGREGATOR / "aggregator.toml", folder / AGGREGATOR)
         ]
         members += [MemberProcess(name, "partner", folder / name / "partner.toml", folder / name) for name in partners]
+        if only_set_up:
+            _print_runs(members)
+            return
         run_members(members, log or Log())
     print_report([read_report(Home(folder / name / "home")) for name in partners])
     _print_next_steps(folder, partners[-1])
@@ -138,15 +152,10 @@ def _write_once(path: Path, text: str) -> None:
         write_atomically(path, text.encode())
 
 
+def _print_runs(members: Sequence[MemberProcess]) -> None:
+    for member in members:
+        print(f"hocket {member.role} run {quote(str(member.config))}")  # noqa: T201 -- a command's result
+
+
 def _print_next_steps(folder: Path, partner: str) -> None:
-    print(  # noqa: T201 -- a command's result
-        f"\nThe demo's folder: {folder}\n"
-        f"  plan.toml                 the plan, on which all members agree\n"
-        f"  {partner}/partner.toml          a partner's own settings; its keys, state and model are in {partner}/home\n"
-        f"  tables/                   the partners' T0, T1 and T2\n"
-        f"  exchange/                 all that members send each other: signed messages and sealed files\n"
-        f"  hocket inspect {folder}/exchange/round-0001/attempt-01/update.{partner}.arrow\n"
-        f"  hocket verify {folder}/plan.toml {folder}/exchange\n"
-        f"  hocket report {folder}/{partner}/partner.toml\n"
-        f"  hocket ui {folder}/{partner}/partner.toml"
-    )
+    print(filled("pipeline.demo", "next_steps.txt.jinja", folder=folder, partner=partner), end="")  # noqa: T201 -- a command's result

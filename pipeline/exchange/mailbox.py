@@ -13,6 +13,7 @@ from secure.errors import PayloadMismatch
 from secure.files import atomic_path, write_atomically
 from secure.keys import envelopes
 from secure.keys.group import secret_bytes
+from secure.keys.handover import most_handover_bytes
 from secure.keys.keys import PrivateKeys
 from secure.messages.message_name import MessageName
 from secure.messages.message_schemas import WITH_PAYLOAD
@@ -221,7 +222,9 @@ def last_signed_at(home: Home) -> float | None:
 def check_payload_size(plan: Plan, manifest: Manifest, where: str) -> None:
     """Raise PayloadMismatch for a payload larger than its kind can be, which would fill the receiver's disk."""
     parameters, n_partners = plan.seal_parameters(manifest.round), len(plan.partner_names)
-    if manifest.kind in ("update", "sum"):
+    if manifest.kind == "handover":
+        most = most_handover_bytes(len(plan.joiners), plan.most_state_bytes)
+    elif manifest.kind in ("update", "sum"):
         kind = UPDATE if manifest.kind == "update" else SUM
         most = most_bytes(kind, plan.possible_lengths(manifest.round).longest, parameters)
     else:

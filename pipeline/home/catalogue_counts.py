@@ -114,6 +114,8 @@ def known_holders(plan: Plan, home: Home) -> Holders | None:
         if counted is None or counted.plan != plan.digest:
             return None
     tasks, n_columns = plan.catalogue.tasks, _n_counted_columns(plan)
+    if counted and plan.spare_holders is not None:
+        counted = capped(counted, plan.spare_holders)
     if counted is None or counted.tasks != tasks or len(counted.columns.counts if counted.columns else ()) != n_columns:
         error = ConfigError(f"{file}: holds no counts of what the plan counts: a later revision keeps the first one's")
         error.add_note(
@@ -123,11 +125,30 @@ def known_holders(plan: Plan, home: Home) -> Holders | None:
         raise error
     partners, rows, columns = frozenset(counted.partners), HolderCounts(), HolderCounts()
     if tasks:
-        rows = HolderCounts(counted.counts, partners, plan.catalogue.min_partners, counted.min_partners)
+        rows = HolderCounts(
+            counted.counts, partners, plan.catalogue.min_partners, counted.min_partners, plan.spare_holders is not None
+        )
     if counted.columns:
         least = plan.columns.min_partners
         columns = HolderCounts(counted.columns.counts, partners, least, counted.columns.min_partners)
     return Holders(rows, columns)
+
+
+def capped(counted: Counted, spare_holders: int) -> Counted:
+    """The counts as who joined later knows them: 0 for what does not travel, the others up to the cap."""
+
+    def of(counts: Iterable[int], least: int) -> tuple[int, ...]:
+        return tuple(min(count, least + spare_holders) if count >= least else 0 for count in counts)
+
+    columns = counted.columns
+    if columns is not None:
+        columns = columns.model_copy(update={"counts": of(columns.counts, columns.min_partners)})
+    return counted.model_copy(update={"counts": of(counted.counts, counted.min_partners), "columns": columns})
+
+
+def read_counted(home: Home) -> Counted | None:
+    """What was counted, None if the home has no counts. Raises ConfigError for a damaged file."""
+    return _read(home.catalogue) if home.catalogue.exists() else None
 
 
 def _n_counted_columns(plan: Plan) -> int:
@@ -190,6 +211,11 @@ def keep_counts(plan: Plan, home: Home, counts: Sequence[int]) -> None:
         min_partners=plan.catalogue.min_partners,
         columns=columns if plan.columns.are_counted else None,
     )
+    write_counted(home, counted)
+
+
+def write_counted(home: Home, counted: Counted) -> None:
+    """Write what was counted."""
     write_json(home.catalogue, counted.model_dump(mode="json", exclude_none=True))
 
 
@@ -216,6 +242,6 @@ def _read(file: Path) -> Counted:
             f"{file}: found counts without min_partners, expected it: an earlier version counted them"
         )
         earlier.add_note("its vectors had a place for every row of the catalogue, so nothing here can go on from them:")
-        earlier.add_note("begin anew, with a new federation.id, new homes and a new exchange")
+        earlier.add_note("start a new federation, with a new federation.id, new homes and a new exchange")
         raise earlier
     return check_table(table, Counted, str(file))

@@ -19,6 +19,6 @@ def obtain_noise_secret(path: Path, draw: Callable[[int], bytes]) -> bytes:
     secret = read_secret(path)
     if len(secret) != KEY_BYTES:
         error = BadKeyFile(f"{path}: {len(secret)} bytes, expected {KEY_BYTES}")
-        error.add_note("remove it: the round's training begins anew, and nothing of it has left")
+        error.add_note("remove it: the round's training is repeated, and nothing of it has left")
         raise error
     return secret

@@ -1,4 +1,4 @@
-"""The input columns that a partner flagged in the counting round, kept in its home: they are never flagged anew."""
+"""The input columns that a partner flagged in the counting round, kept in its home: they are never flagged again."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -19,7 +19,7 @@ from pipeline.plan.toml_schema import Schema, check_table
 
 
 class OwnColumns(Schema):
-    """The file in a home with what this partner flagged; tables that grow later change nothing of it."""
+    """File with the columns that this partner flagged; later tables do not change it."""
 
     plan: str  # digest of the plan under which it was flagged
     flagged: tuple[int, ...]

@@ -65,6 +65,11 @@ class Home:
         """Which rows of the catalogue this partner flagged in the counting round; private."""
         return self.folder / "rows.json"
 
+    @property
+    def handed_over(self) -> Path:
+        """The federation's state in the clear, while a sponsor seals it, or while a partner that joins reads it."""
+        return self.folder / "handover.safetensors"
+
     def first_trunk(self, digest: str) -> Path:
         """The trunk of a file that the federation begins from, in the order of this federation's columns."""
         return self.folder / f"first-trunk-{digest[:16]}.safetensors"
@@ -121,7 +126,7 @@ class Home:
 
     @property
     def baseline(self) -> Path:
-        """Folder of the local network."""
+        """Folder of the network without federation."""
         return self.folder / "baseline"
 
     @property
@@ -238,6 +243,6 @@ class Home:
 
         Unfinished folders stay: their next writer removes them, and the tracking process may be writing one now.
         """
-        for leftover in self.folder.rglob(f".*{PART}"):
-            if leftover.is_file():
-                leftover.unlink(missing_ok=True)
+        for temporary in self.folder.rglob(f".*{PART}"):
+            if temporary.is_file():
+                temporary.unlink(missing_ok=True)

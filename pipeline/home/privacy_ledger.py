@@ -63,7 +63,7 @@ class PrivacyLedger:
         return [steps for entries in self.read().values() for steps in entries]
 
     def add(self, place: Place, steps: NoisedSteps) -> None:
-        """Write a round's steps, beside other ones of this round, which is pessimistic; equal ones count once."""
+        """Add a round's noised steps. Equal entries count once; different ones all count, which is pessimistic."""
         rounds = self.read()
         if steps not in rounds.get(place, ()):
             self._write(rounds | {place: (*rounds.get(place, ()), steps)})

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from partners.audit.incoming import Look, jumps, look_at
+from partners.audit.incoming import TrunkSizes, jumps, measure_trunk
 from partners.files.round_checkpoint import TrunkFile
 from partners.network.trunk import TrunkLayout
 from partners.settings import TrunkSettings
@@ -47,19 +47,19 @@ class TrunkHistory:
         trunk_settings: TrunkSettings,
         x: sparse.csr_matrix,
     ) -> list[str]:
-        """Measure the trunk at the start of a round, and say what is far outside the rounds before.
+        """Measure the trunk at the start of a round; return warnings of sizes far outside those of earlier rounds.
 
         vector, layout : of what is shared; x : (n_compounds, columns in the vector) of own training compounds
         """
         looks = {look.round_no: look for look, _ in self.looks()}
-        now = look_at(round_no, vector, layout, trunk_settings, x)
+        now = measure_trunk(round_no, vector, layout, trunk_settings, x)
         texts = jumps([look for number, look in sorted(looks.items()) if number < round_no], now)
         rows = [(look, past) for look, past in self.looks() if look.round_no != round_no] + [(now, texts)]
         rows.sort(key=lambda row: row[0].round_no)
         write_json(self._looks, {"looks": [asdict(look) | {"warnings": warnings} for look, warnings in rows]})
         return texts
 
-    def looks(self) -> list[tuple[Look, list[str]]]:
+    def looks(self) -> list[tuple[TrunkSizes, list[str]]]:
         """Sizes and warnings of each round's trunk, in order. Raises ConfigError for a damaged file."""
         if not self._looks.exists():
             return []
@@ -69,7 +69,7 @@ class TrunkHistory:
             broken = ConfigError(f"{self._looks}: is damaged: {error}")
             broken.add_note("remove it: the trunks are then compared with later ones only")
             raise broken from error
-        return [(Look(row.round_no, row.sizes), list(row.warnings)) for row in kept.looks]
+        return [(TrunkSizes(row.round_no, row.sizes), list(row.warnings)) for row in kept.looks]
 
     def keep(self, round_no: int, vector: NDArray[np.float32]) -> None:
         """Keep the shared vector (n_params,) at the start of a round, if those of all rounds have room."""

@@ -103,7 +103,7 @@ class Description(Schema):
 
     @property
     def edition(self) -> str:
-        """16 characters that tell models with other added assays apart; empty without any."""
+        """16 characters that distinguish models by their added assays; empty without any."""
         content = "\n".join(f"{one.input_assay_id} {one.sha256}" for one in self.added)
         return hashlib.sha256(content.encode()).hexdigest()[:16] if content else ""
 

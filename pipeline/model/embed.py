@@ -37,7 +37,7 @@ def embed_structures(
     id_column: str | None = None,
     smiles_column: str | None = None,
 ) -> None:
-    """Write row, id and hidden layer after ReLU of each structure; rejected rows go to a second table beside it.
+    """Write row, id and hidden layer after ReLU of each structure; rejected rows go to a second table next to it.
 
     output : `.parquet` with columns input_row, input_compound_id, h0000, h0001, ...; or `.npz` with arrays input_row,
              ids and hidden (n, n_units)

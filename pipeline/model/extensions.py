@@ -75,7 +75,7 @@ def report_left_out(reporter: ProgressReporter, left_out: Sequence[str]) -> None
 
 
 def extend_folder(folder: Path, extensions: Path, trunk: str) -> Description:
-    """Write the model's folder anew with all stored assays that fit; the federation's files stay as they are.
+    """Rewrite the model's folder with all stored assays that fit; the federation's files stay as they are.
 
     The folder appears whole, or the old one stays. Returns the new description.
     """

@@ -69,7 +69,7 @@ class OpenModel:
 
 
 def read_base(folder: Path, description: Description, which: Which) -> FinalModel:
-    """Read one of the two models as the federation left it; raises what FinalModel.read raises."""
+    """Read one of the two models without added assays; raises what FinalModel.read raises."""
     return FinalModel.read(
         folder / weights_file(which),
         folder / COMPOUNDS_FILE,
@@ -142,7 +142,7 @@ def _models_by_file(
 
 
 def _facts_of(plan: Plan) -> dict[str, Any]:
-    """What the plan says of each of its models, as fields of Description."""
+    """The plan's facts about its models, as fields of Description."""
     return {
         "version": version("hocket"),
         "federation": plan.federation.name,

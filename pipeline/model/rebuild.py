@@ -36,7 +36,7 @@ from secure.keys.keys import PrivateKeys, load_private_keys
 
 
 def rebuild_final_model(config: PartnerConfig) -> list[str]:
-    """Write HOME/model from the kept rounds, local network and matrices; nothing is trained. The caller locks the home.
+    """Write HOME/model from kept rounds, both networks and matrices; nothing is trained. The caller locks the home.
 
     Returns the ids of added assays that were fitted on another trunk and are left out.
     Raises NotYet before the plan's last round is done here, ConfigError if a needed file is missing.
@@ -114,7 +114,7 @@ def _existing(file: Path) -> Path:
 
 
 def finished_matrices(home: Home) -> Prepared:
-    """The prepared matrices that the models of assays were fitted on; the home may hold others beside them."""
+    """The prepared matrices that the models of assays were fitted on; the home may hold others too."""
     folder = home.prepared / str(read_facts(_existing(home.assay_models)).get("prepared"))
     if not folder.is_dir():
         error = ConfigError(f"{folder}: found no such matrices, but the models of assays were fitted on them")

@@ -1,11 +1,11 @@
-"""What the result tells, on the private, the shareable and the consortium's page."""
+"""What the result reveals about compounds, on the private, the shareable and the consortium's page."""
 
 from collections.abc import Iterator, Mapping
 
+from pipeline.pages.captions import HOW_TO_READ_AN_AUDIT
 from pipeline.pages.page import PageTable, Section
 from pipeline.report.audit.rows import (
     COLUMNS_HEADER,
-    HOW_TO_READ,
     RATES_HEADER,
     columns_rows,
     groups_rows,
@@ -47,7 +47,7 @@ def audit_section(audit: Audit | None) -> Iterator[Section]:
         ),
         PageTable("Input columns", COLUMNS_HEADER, columns_rows(audit)),
     ]
-    yield Section(_TITLE, (*HOW_TO_READ, *sentences(audit)), [table for table in tables if table.rows])
+    yield Section(_TITLE, (*HOW_TO_READ_AN_AUDIT, *sentences(audit)), [table for table in tables if table.rows])
 
 
 def shared_audit_section(audits: Mapping[str, SharedAudit]) -> Iterator[Section]:
@@ -73,7 +73,7 @@ def shared_audit_section(audits: Mapping[str, SharedAudit]) -> Iterator[Section]
         ),
         PageTable("Exact parts", header, exact, len(partner)),
     ]
-    yield Section(_TITLE, HOW_TO_READ, [table for table in tables if table.rows])
+    yield Section(_TITLE, HOW_TO_READ_AN_AUDIT, [table for table in tables if table.rows])
 
 
 def epsilon_section(

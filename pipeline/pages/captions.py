@@ -63,6 +63,7 @@ CHANGES, SCATTER, WORTH, PICKS, DATES, HISTOGRAM, SIZES, TYPES, GROUPS, LEARNING
         "hidden_counts",
     )
 )
+HOW_TO_READ_AN_AUDIT = tuple(_filled(_TEXTS[name]) for name in ("attacks", "attacked", "others"))
 _CAPTIONS = {
     kind: KindCaptions(**{name: _filled(text) for name, text in _TEXTS[kind.name].items()})
     for kind in (CLASSIFICATION, REGRESSION)

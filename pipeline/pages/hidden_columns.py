@@ -19,7 +19,7 @@ def without_hidden_columns(tables: Sequence[PageTable]) -> tuple[list[PageTable]
     if not names:
         return shown, []
     listed = ", ".join(f'"{name}"' for name in names)
-    return shown, [f"Left out where most of it is hidden: {listed}. What is told of it is in the JSON file."]
+    return shown, [f"Left out where most of it is hidden: {listed}. Its numbers are in the JSON file."]
 
 
 def _is_hidden(table: PageTable, name: str) -> bool:

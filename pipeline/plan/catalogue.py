@@ -1,4 +1,4 @@
-"""The catalogue: tasks whose head rows are shared too, in the plan itself or in a file beside it."""
+"""The catalogue: tasks whose head rows are shared too, in the plan itself or in a separate file."""
 
 import csv
 import gzip
@@ -46,7 +46,7 @@ class Catalogue(Schema):
     """Instead of tasks: a CSV or CSV.gz file of them, columns id and threshold; the path is relative to the plan's."""
 
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
-    """SHA-256 of that file's text, unpacked; hocket says it where it is missing."""
+    """SHA-256 of that file's text, unpacked; hocket prints it if it is missing."""
 
     min_partners: int = Field(default=_DEFAULT_HOLDERS, ge=FEWEST_HOLDERS)
     """Head rows of a task that fewer partners hold are not shared."""

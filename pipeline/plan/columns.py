@@ -20,7 +20,7 @@ class Columns(Schema):
     """Training compounds that set a bit, for a partner to count as a holder."""
 
     withhold: float = Field(default=0.0, ge=0, lt=1)
-    """Share of bits, drawn at random, that a partner holds and does not say so; these stay private at it."""
+    """Share of bits, drawn at random, that a partner holds but does not flag; these stay private at it."""
 
     @model_validator(mode="after")
     def _enough_holders(self) -> Self:

@@ -1,4 +1,4 @@
-"""Lengths that the shared vector of a round can have, as far as a plan tells."""
+"""Lengths that the shared vector of a round can have, as far as the plan determines them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -140,8 +140,8 @@ class AuditSettings(Schema):
     """
 
     history_gb: float = Field(default=1.0, ge=0)
-    """Most disk space in the home, in 10^9 bytes, for the trunks of all rounds, without which an audit cannot judge the
-    opened sums; if they need more, none is kept.
+    """Most disk space in the home, in 10^9 bytes, for the trunks of all rounds, which an audit of the opened
+    sums needs; if they need more, none is kept.
     """
 
 

@@ -24,6 +24,8 @@ from secure.errors import ParameterMismatch
 from secure.keys.keys import Card, card_from_fields
 
 FEWEST_PARTNERS = 3  # the sum of two partners shows each the other's update
+_BYTES_PER_PARAMETER = 4 + 2 * 8  # in a handed-over state: a value, and Adam's two means
+_BYTES_PER_COUNT = 1024  # the same: a task's id and threshold, and its count
 COUNTING_ROUND = 0  # number of the round that counts the holders of catalogue tasks and input columns
 
 
@@ -87,6 +89,20 @@ class Continues(Schema):
     """Only if somebody has released for this round under the plan before: members of its roster that have not, as they
     confirmed outside the exchange. They have no card in this plan, so that the sum before is never opened."""
 
+    joiners: tuple[str, ...] = ()
+    """Partners that join with this revision: the sponsor hands the federation's state over to them."""
+
+    sponsor: str = ""
+    """The partner that hands it over, if somebody joins."""
+
+    spare_holders: int | None = Field(default=None, ge=0)
+    """Since somebody has joined: counts of the counting round are known, and used, up to min_partners and so many."""
+
+    def agreed(self) -> dict[str, Any]:
+        """The settings as JSON values; what is about joining only if somebody has joined."""
+        about_joining = {"joiners", "sponsor", "spare_holders"} if self.spare_holders is None else set()
+        return self.model_dump(mode="json", exclude=about_joining)
+
 
 class CardTable(Schema):
     """A member's card in the plan."""
@@ -132,6 +148,8 @@ class Plan(Schema):
         if len(aggregators) != 1:
             raise ValueError(f"a plan has exactly one aggregator card, found {len(aggregators)}")
         self._check_partners()
+        if self.continues:
+            self._check_continues(self.continues, set(self.partner_names))
         if self.first_round > self.rounds.n_rounds:
             raise ValueError(f"continues.round is {self.first_round}, but rounds.n_rounds is {self.rounds.n_rounds}")
         try:
@@ -145,12 +163,12 @@ class Plan(Schema):
     def _check_privacy(self) -> None:
         if self.seal.weights != "equal":
             raise ValueError(
-                f'seal.weights is "{self.seal.weights}", but [privacy] needs "equal": numbers of labels would be told'
+                f'seal.weights is "{self.seal.weights}", but [privacy] needs "equal": it would reveal numbers of labels'
             )
         if self.columns.are_counted:
             raise ValueError(
                 f"columns.min_partners is {self.columns.min_partners}, but [privacy] needs 0: whether a partner "
-                "holds a bit can tell of a single compound, and no noise hides it"
+                "holds a bit can reveal a single compound, and no noise hides it"
             )
         if self.catalogue.tasks or self.catalogue.file:
             raise ValueError(
@@ -170,12 +188,25 @@ class Plan(Schema):
             raise ValueError(f"catalogue.min_partners is {self.catalogue.min_partners}, but {len(partners)} have cards")
         if self.columns.min_partners > len(partners):
             raise ValueError(f"columns.min_partners is {self.columns.min_partners}, but {len(partners)} have cards")
-        if odd := sorted(set(self.continues.unreleased if self.continues else ()) & set(partners)):
+        if self.federation.custodian not in partners:
+            raise ValueError(f"federation.custodian {self.federation.custodian!r} is not one of {partners}")
+
+    @staticmethod
+    def _check_continues(continues: Continues, partners: set[str]) -> None:
+        joiners, sponsor = set(continues.joiners), continues.sponsor
+        if odd := sorted(set(continues.unreleased) & partners):
             raise ValueError(
                 f"continues.unreleased lists {', '.join(odd)}, but only members without a card belong there"
             )
-        if self.federation.custodian not in partners:
-            raise ValueError(f"federation.custodian {self.federation.custodian!r} is not one of {partners}")
+        if odd := sorted(joiners - partners):
+            raise ValueError(f"continues.joiners lists {', '.join(odd)}, but only partners with a card can join")
+        if bool(joiners) != bool(sponsor) or (sponsor and sponsor not in partners - joiners):
+            raise ValueError(f"continues.sponsor is {sponsor!r}, expected a partner of before if somebody joins")
+        if joiners and (continues.round == 1 or continues.spare_holders is None):
+            raise ValueError(
+                f"continues.joiners lists {', '.join(sorted(joiners))}, expected none in round 1, where nothing is "
+                "handed over, and spare_holders beside them"
+            )
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy as pydantic does, but without cached values: the copy has its own digest, cards and layout."""
@@ -192,6 +223,8 @@ class Plan(Schema):
         left_out = {"file", "tasks"} if catalogue.file else {"file", "sha256"}
         without: dict[str, Any] = {"catalogue": left_out if catalogue.file or catalogue.tasks else True}
         without |= {name: True for name in ("continues", "privacy") if getattr(self, name) is None}
+        if self.continues and self.continues.spare_holders is None:
+            without["continues"] = {"joiners", "sponsor", "spare_holders"}
         without |= {} if self.columns.are_counted else {"columns": True}
         without["trunk"] = {"start"} if self.trunk.start else {"start", "start_digest"}
         return digest(canonical_json(self.model_dump(mode="json", exclude=without)))
@@ -205,6 +238,22 @@ class Plan(Schema):
     def first_round(self) -> int:
         """The first round under this plan."""
         return self.continues.round if self.continues else 1
+
+    @property
+    def joiners(self) -> tuple[str, ...]:
+        """Partners that join with this revision, sorted."""
+        return tuple(sorted(self.continues.joiners)) if self.continues else ()
+
+    @property
+    def spare_holders(self) -> int | None:
+        """Up to how many above the minimum counts are known since somebody has joined; None: exactly."""
+        return self.continues.spare_holders if self.continues else None
+
+    @property
+    def most_state_bytes(self) -> int:
+        """The most bytes of the state that is handed over: vector, server state, counts and what surrounds them."""
+        longest, n_columns = self.possible_layouts[-1].n_params, self.layout.n_inputs
+        return longest * _BYTES_PER_PARAMETER + (len(self.catalogue.tasks) + n_columns) * _BYTES_PER_COUNT + (1 << 20)
 
     @property
     def has_counting_round(self) -> bool:
@@ -288,7 +337,7 @@ class Plan(Schema):
 
     @property
     def knows_first_vector(self) -> bool:
-        """Whether the plan alone tells the first vector, but for its number of places.
+        """Whether the plan alone determines the first vector, but for its number of places.
 
         Only partners know which columns are in it, if these are counted, and the order of a file's rows.
         """

@@ -1,4 +1,4 @@
-"""Differential privacy: how much all updates of a partner may tell about one of its compounds."""
+"""Differential privacy: how much all updates of a partner may reveal about one of its compounds."""
 
 from typing import Self
 

@@ -125,8 +125,8 @@ class Attempt:
     def check_readies(self, roster: Roster, pair_keys: Mapping[str, PairKey]) -> None:
         """Check that the roster lists the members' `ready` messages, and that these confirm this partner's pair keys.
 
-        Raises NotYet while one is awaited, Equivocation if the roster lists another, secure.errors.WrongKey for a wrong
-        pair seed.
+        Raises NotYet while one is awaited, Equivocation if the roster lists another, Diverged for one with another
+        trunk, secure.errors.WrongKey for a wrong pair seed.
         """
         listed = self.mailbox.expect(self.theirs("roster")).named_digests("members")
         for member in roster.members:
@@ -136,6 +136,8 @@ class Attempt:
             ready, where = self.mailbox.expect(name), self.mailbox.exchange.where(name.manifest)
             if self.mailbox.digest_of(name) != listed[member]:
                 raise Equivocation(f"{where}: is not the ready of {member} that the roster lists")
+            if (theirs := ready.text("trunk")) != self.trunk:
+                raise Diverged(f"{where}: {member} has trunk {theirs[:12]}..., expected {self.trunk[:12]}... as here")
             check_confirmation(ready, self.mailbox.me, pair_keys[member], where)
 
     def is_left_out(self, roster: Roster) -> bool:

@@ -114,5 +114,5 @@ class CountingRound:
             error.add_note(
                 "agree on fewer fingerprint.n_bits, or lower columns.min_partners, min_compounds or withhold,"
             )
-            error.add_note("and begin anew, with a new federation.id, new homes and a new exchange")
+            error.add_note("and start a new federation, with a new federation.id, new homes and a new exchange")
             raise error

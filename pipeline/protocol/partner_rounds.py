@@ -144,7 +144,7 @@ class PartnerRounds:
         x = x if shared is None else x[:, shared]
         vector = self._start.vector()
         for text in self._history.warnings(self._round_no, vector, self._layout, self.plan.trunk, x):
-            self._reporter.warn(f"round {self._round_no}: the trunk may be a trap for single compounds: {text}")
+            self._reporter.warn(f"round {self._round_no}: the trunk has sizes unlike earlier rounds: {text}")
 
     def _train(self) -> LocalRound:
         vector, private = self._start.vector(), self._private()

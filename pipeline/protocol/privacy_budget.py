@@ -146,7 +146,7 @@ class _Bound:
 
 
 class PrivacyBudget:
-    """What a partner's noised rounds have told, at most, and the noise of the rounds to come.
+    """A partner's spent epsilon and the noise of its next rounds.
 
     draw : returns that many secret random bytes; a round's noise is drawn from them
     """
@@ -218,7 +218,7 @@ class PrivacyBudget:
         self._ledger.remove(self._place(round_no))
 
     def spent(self) -> float:
-        """Smallest epsilon, at the plan's delta, of all that this partner's updates have told so far."""
+        """Smallest epsilon, at the plan's delta, of all updates of this partner so far."""
         return _up(_accounting().epsilon_of(self._ledger.all_steps(), self._privacy.delta))
 
     def _place(self, round_no: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The release of one attempt at a partner: when it may give its seed away, and whose seeds are here.
+"""The release of one attempt at a partner: when it may post its seed, and whose seeds have arrived.
 
 A partner releases for one roster in a round, ever. This is what keeps any second sum of the round closed, so everything
 that could lead to a second release is refused, and the exchange is the witness for a home that was restored.
@@ -65,7 +65,7 @@ class Releases:
                     self._check_same(theirs, release, roster)
 
     def check_void(self, void: Void) -> None:
-        """Raise Equivocation for a void of an attempt at which a member has released: it says that it saw a sum."""
+        """Raise Equivocation for a void of an attempt for which a member has released, so has seen a sum."""
         attempt, mailbox = self.attempt, self.attempt.mailbox
         mailbox.check_not_posted(attempt.mine("release"))
         for member in void.roster.members:

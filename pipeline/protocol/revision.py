@@ -15,14 +15,29 @@ from pipeline.protocol.other_plans import OtherPlans, OtherRelease
 from secure.errors import WrongPlan
 
 
-def check_place(plan: Plan, home: Home) -> None:
+def check_place(plan: Plan, home: Home, me: str) -> None:
     """Check that a partner's home is at the round from which the plan goes on.
 
-    Raises OutOfStep for a home that is behind or ahead, secure.errors.WrongPlan for one under another plan.
+    Raises OutOfStep for a home that is behind or ahead, or that has taken part though the plan lists it as a joiner;
+    secure.errors.WrongPlan for one under another plan.
     """
+    if me in plan.joiners:
+        _check_new(home, me)
+        if not home.rounds_started():
+            return  # the sponsor hands the state over
     round_no = max(home.rounds_started(), default=1)
     if check_chain(plan, home) != plan.digest and round_no != plan.first_round:
         raise _out_of_step(home, round_no, plan.first_round)
+
+
+def _check_new(home: Home, me: str) -> None:
+    """Raise OutOfStep for a home that has released under a plan before."""
+    for earlier in home.of_every_plan():
+        released = earlier.outbox("").glob(f"round-*/*/release.{me}.json")
+        if earlier.revision < home.revision and (found := next(released, None)):
+            error = OutOfStep(f"{found}: {me} has taken part before, but continues.joiners lists it")
+            error.add_note(f"a partner of before goes on from its own home: take {me} out of continues.joiners")
+            raise error
 
 
 def check_chain(plan: Plan, home: Home) -> str | None:
@@ -78,7 +93,8 @@ def _check_not_released_later(mailbox: Mailbox, others: OtherPlans) -> None:
     """
     plan, home = mailbox.plan, mailbox.home
     current = max(home.rounds_started(), default=1)
-    first = plan.starts_with if known_holders(plan, home) is None else current
+    is_counting = plan.has_counting_round and known_holders(plan, home) is None
+    first = plan.starts_with if is_counting else current
     for release in others.releases(range(first, plan.rounds.n_rounds + 1)):
         if release.revision > plan.folder and release.name.sender == mailbox.me:
             release.manifest()
@@ -95,6 +111,8 @@ def check_vector(plan: Plan, home: Home) -> None:
 
     Raises ConfigError: a federation keeps its catalogue and the sizes of its layers.
     """
+    if not home.rounds_started() and plan.first_round > 1:
+        return  # nothing is here yet: see `check_place`
     layout, start = known_layout(plan, home), newest_start(plan, home)
     if layout is None or not start.path.exists() or start.n_params == layout.n_params:
         return
@@ -134,4 +152,5 @@ def _out_of_step(home: Home, round_no: int, first: int) -> OutOfStep:
             f"{home.folder}: is at the start of round {round_no}, the revision goes on from round {first}"
         )
         error.add_note(f"run the plan before once more (--once) to open the sums of rounds {round_no} to {first - 1}")
+        error.add_note("a partner that was not in the plan before must be listed in continues.joiners")
     return error

@@ -1,7 +1,7 @@
-"""One round at a partner, from `ready` to a sum that can be opened, whatever is trained and sealed in it.
+"""One round at a partner, from `ready` to a sum that can be opened.
 
 ready, roster, update, sum, release. Before this partner has released, a void leads to another attempt with the same
-update, sealed anew; after that, nothing but the one sum ends the round.
+update, sealed again for another roster; after that, nothing but the one sum ends the round.
 """
 
 from dataclasses import dataclass

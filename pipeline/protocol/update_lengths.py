@@ -16,7 +16,7 @@ from secure.messages.message_name import MessageName
 
 
 def training_lengths(outbox: Outbox) -> PossibleLengths:
-    """Lengths that vectors of training rounds can have, as far as plan and the aggregator's roster of round 1 tell.
+    """Lengths that vectors of training rounds can have, by the plan and the aggregator's roster of round 1.
 
     Takes a while: first vectors are computed.
     """

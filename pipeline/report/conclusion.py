@@ -97,7 +97,7 @@ def network_sentence(metric: str, summary: Comparisons | SharedComparisons) -> s
 
 
 def columns_sentence(columns: ColumnFacts | None) -> str:
-    """What this partner's updates told of its fingerprint bits; "" if all input columns are shared."""
+    """What this partner's updates revealed of its fingerprint bits; "" if all input columns are shared."""
     if columns is None:
         return ""
     return (
@@ -127,7 +127,7 @@ def dates_sentence(by_date: ByDate | None) -> str:
 
 
 def privacy_sentence(privacy: PrivacyBound | None) -> str:
-    """What all updates of a partner tell at most about one of its compounds; "" without differential privacy."""
+    """What all updates of a partner reveal at most about one of its compounds; "" without differential privacy."""
     if privacy is None:
         return ""
     spent = f" (spent: {privacy.spent:g})" if isinstance(privacy, PrivacyFacts) else ""

@@ -18,7 +18,7 @@ FEWEST_COMPOUNDS = {10: 1, 1: 100}
 PERCENTS = tuple(FEWEST_COMPOUNDS)
 _N_CANDIDATES = 1000
 _SHARED_DIGITS = 2  # whole hits among 100
-_BASE_RATE_DIGITS = 4  # tells no hits; two digits would make a rare active none
+_BASE_RATE_DIGITS = 4  # reveals no hits; two digits would make a rare active none
 _FEWEST_PICKS = 50  # of all tasks together, to be shared
 
 
@@ -58,11 +58,11 @@ def _picks(scored: Sequence[TaskRow], percent: int, seed: int) -> Picks:
 
 
 def shared_picks(picks: Sequence[Picks], rows: Sequence[TaskRow], n_shown: int) -> list[Picks]:
-    """The larger pick over five assays or more, in whole hits of a hundred, unless it tells small counts.
+    """The larger pick over five assays or more, in whole hits of a hundred, unless it reveals small counts.
 
     rows    : of all tasks
-    n_shown : the number of scored tasks that the summary tells
-    Of few compounds a task, as 1 % are, a mean of hit rates would tell how many tasks' best-ranked compound is active.
+    n_shown : the number of scored tasks that the summary shows
+    Of few compounds a task, as 1 % are, a mean of hit rates would reveal in how many tasks the best-ranked is active.
     """
     return [
         _rounded(each, n_shown)

@@ -266,7 +266,7 @@ class PreparationCounts(ReportPart):
 
 
 class ColumnFacts(ReportPart):
-    """Which input columns were shared, and which of them this partner's updates say anything about."""
+    """Which input columns were shared, and which of them this partner's updates changed."""
 
     n_columns: int
     n_shared: int  # in the vector
@@ -301,14 +301,14 @@ class ByDate(ReportPart):
 
 
 class PrivacyBound(ReportPart):
-    """The plan's bound on what all updates of a partner tell about one of its compounds."""
+    """The plan's bound on what all updates of a partner reveal about one of its compounds."""
 
     epsilon: float
     delta: float
 
 
 class PrivacyFacts(PrivacyBound):
-    """The bound, and what this partner's updates told at most."""
+    """The bound, and what this partner's updates revealed at most."""
 
     spent: float  # epsilon at the same delta
 

@@ -76,7 +76,7 @@ from pipeline.report.worth import shared_worth
 
 OTHER_TYPES, OTHER_REASONS = "other types", "other reasons"
 OTHER_KINDS: Literal["other models"] = "other models"
-# a share of tasks with a head would tell how many of the catalogue's shared rows a partner holds
+# a share of tasks with a head would reveal how many of the catalogue's shared rows a partner holds
 _WITHOUT_HEAD: Mapping[ModelKind, ModelKind] = {
     "gaussian process on the trunk and head": "gaussian process on the trunk",
     "forest on the trunk and head": "forest on the trunk",
@@ -185,7 +185,7 @@ def _comparison(comparison: ComparisonOverTasks, n_scored: int) -> SharedCompari
 
 
 def _of_network(report: Report, summary: SharedComparisons) -> SharedComparisons:
-    """The comparison of the network, with the counts of the main one, by the metrics that `_may_be_told`."""
+    """The comparison of the network, with the counts of the main one, by the metrics that `_may_be_shown`."""
     of_main, regression = summary.regression, report.network.summary.regression
     return SharedComparisons(
         **_network_comparisons(report.tasks, report.network.summary, summary, CLASSIFICATION),
@@ -206,13 +206,13 @@ def _network_comparisons(
     shown: dict[str, Any] = {"n_tasks": of_main.n_tasks, "n_judged": of_main.n_judged}
     for metric in kind.metrics:
         told, compared = of_main.comparison(metric), network.comparison(metric)
-        may = told and compared and _may_be_told(paired_scores(rows, metric), network_scores(rows, metric))
+        may = told and compared and _may_be_shown(paired_scores(rows, metric), network_scores(rows, metric))
         shown[metric] = _comparison(compared, told.n_judged) if told and compared and may else None
     return shown
 
 
-def _may_be_told(main: PairedScores, network: PairedScores) -> bool:
-    """Whether the network's means may stand beside the main ones: subtracting must not show the scores of few tasks.
+def _may_be_shown(main: PairedScores, network: PairedScores) -> bool:
+    """Whether the network's means can be shown without revealing, by subtraction, the scores of few tasks.
 
     Both comparisons need the same scored tasks. And where the network is the chosen model of almost all tasks, a mean
     over all tasks differs from the network's own by the scores of the others, so these must be five or more, or none.
@@ -251,7 +251,7 @@ def _views(report: Report, summary: SharedComparisons, kind: TaskKind) -> Views:
 
 
 def _scored_rows(rows: Sequence[AnyRow], told: SharedComparison | None, metric: str) -> list[AnyRow]:
-    """The scored tasks, if their true number is told anyway: shares could reveal it."""
+    """Rows of the scored tasks, if their exact number is shown; shares could reveal a hidden one."""
     scored = [row for row, is_kept in zip(rows, is_scored(rows, metric), strict=True) if is_kept]
     return scored if told and told.n_judged == len(scored) else []
 

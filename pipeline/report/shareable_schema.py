@@ -186,7 +186,7 @@ class ShareableSummary(PartWithOptions):
     worth: SharedWorth | None = None
     data: SharedPreparation
     audit: SharedAudit | None = None
-    privacy: PrivacyBound | None = None  # the plan's: what was spent would tell the number of compounds
+    privacy: PrivacyBound | None = None  # the plan's: what was spent would reveal the number of compounds
 
     def views(self, kind: TaskKind) -> Views | None:
         """The data for the figures of one kind of task."""

@@ -22,14 +22,14 @@ from secure.errors import SecureError
 from secure.messages.messages import utc
 
 _TICK_S = 15.0  # between two looks of the second thread; a file of metrics is as new as that
-_FAILURES = (PipelineError, SecureError, OSError)  # of telling, which stop no run
+_FAILURES = (PipelineError, SecureError, OSError)  # of posting and notifying, which stop no run
 _LAST_S = 5.0  # longest wait at the end for what the second thread is doing
 
 Result = TypeVar("Result")
 
 
 class Attendance:
-    """A context of a member's run, which tells others while it works and how it ended.
+    """Context manager that posts a run's signs of life and notices, and how it ended.
 
     clock : seconds since 1970
     """
@@ -67,7 +67,7 @@ class Attendance:
         self._reporter.on_event = None
 
     def begin(self, mailbox: Mailbox) -> None:
-        """Tell by this mailbox from now on. Raises ExchangeUnreachable if the exchange has lost what it had."""
+        """Post by this mailbox from now on. Raises ExchangeUnreachable if the exchange has lost what it had."""
         mailbox.expect_begun()
         if mailbox.me == mailbox.plan.federation.custodian and not mailbox.is_begun:
             self._reporter.report(f"{nothing_here(mailbox.plan, mailbox.exchange)}; this run begins it with the deal")
@@ -106,13 +106,13 @@ class Attendance:
         self._is_waiting = False
 
     def finished(self) -> bool:
-        """Tell that this member's run is done, by a sign and a notice; False if one of them failed."""
+        """Post that this member's run is done, by a sign and a notice; False if one of them failed."""
         is_signed = self._signs is not None and self._quietly(self._signs.finished)
         me = self._member.config.name
-        is_told = self._notices.tell("finished", me, f"{me} is finished", fact=self._member.plan.digest)
-        if not is_told:
+        is_notified = self._notices.send("finished", me, f"{me} is finished", fact=self._member.plan.digest)
+        if not is_notified:
             self._notices.forget("finished", me)  # the next start tries again
-        return is_signed and is_told
+        return is_signed and is_notified
 
     def progressed(self) -> None:
         """Note that a step succeeded."""
@@ -133,14 +133,14 @@ class Attendance:
             why = _without_path(unreachable)
             raise
         finally:
-            self._tell_wait(why)
+            self._notify_wait(why)
 
-    def _tell_wait(self, why: str) -> None:
+    def _notify_wait(self, why: str) -> None:
         since = self._waits_since
         if self._clock() - since >= self._notices.waiting_s:
             me = self._member.config.name
             text = f"{me} has waited since {utc(int(since))}: {why}"
-            self._notices.tell("waiting", me, text, fact=int(since), since=utc(int(since)))
+            self._notices.send("waiting", me, text, fact=int(since), since=utc(int(since)))
 
     @property
     def _waits_since(self) -> float:
@@ -173,7 +173,7 @@ class Attendance:
         if signs:
             self._quietly(lambda: signs.trouble(int(code)))  # JSON has no IntEnum
         trouble = Sign(int(self._clock()), *self._reporter.place, self._reporter.step, int(code))
-        self._tell_trouble(me, trouble, fact=trouble.body())
+        self._notify_trouble(me, trouble, fact=trouble.body())
 
     def _look_at_others(self) -> None:
         """Report the trouble of other members, each once, and no more often than signs of life come."""
@@ -184,16 +184,16 @@ class Attendance:
         for name, trouble in in_trouble.items():
             if trouble != self._in_trouble.get(name):
                 self._reporter.warn(trouble_text(name, trouble))
-                self._tell_trouble(name, trouble, fact=trouble.time)
+                self._notify_trouble(name, trouble, fact=trouble.time)
         self._in_trouble = in_trouble
 
-    def _tell_trouble(self, about: str, trouble: Sign, *, fact: object) -> None:
+    def _notify_trouble(self, about: str, trouble: Sign, *, fact: object) -> None:
         text = trouble_text(about, trouble)
-        self._notices.tell("trouble", about, text, fact=fact, exit_code=trouble.exit_code, step=trouble.step)
+        self._notices.send("trouble", about, text, fact=fact, exit_code=trouble.exit_code, step=trouble.step)
 
     def _event(self, event: str, text: str, fields: Mapping[str, object]) -> None:
         me = self._member.config.name
-        self._notices.tell(event, me, f"{me}: {text}", fact=list(self._reporter.place), **fields)
+        self._notices.send(event, me, f"{me}: {text}", fact=list(self._reporter.place), **fields)
 
     def _tick_until_over(self) -> None:
         while not self._over.wait(_TICK_S):
@@ -216,17 +216,17 @@ class Attendance:
             n_in_trouble=len(self._in_trouble),
         )
 
-    def _quietly(self, tell: Callable[[], None]) -> bool:
+    def _quietly(self, act: Callable[[], None]) -> bool:
         """Call; a failure gives a warning in the log, each once: a storage that is down fails every few seconds.
 
         False if it failed.
         """
         try:
-            tell()
+            act()
         except _FAILURES as error:
             if (text := str(error)) not in self._failures:
                 self._failures.add(text)
-                self._reporter.warn(f"others cannot be told how this run goes: {text}")
+                self._reporter.warn(f"signs of life or the metrics file failed: {text}")
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""`hocket audit`: what a finished partner's releases tell about its compounds."""
+"""`hocket audit`: what a finished partner's releases reveal about its compounds."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -60,7 +60,7 @@ def _whole(subject: AuditSubject, n_shadows: int, reporter: ProgressReporter) ->
     rows, is_member = subject.candidates()
     task, n = subject.shadow_task(rows), n_shadows if n_shadows >= _FEWEST_SHADOWS else 0
     shadows = shadow_models(task, n, subject.home.audit / "shadows", subject.config.n_workers, reporter) if n else []
-    reporter.report("judging who was trained on")
+    reporter.report("attacking membership of the training")
     views = list(membership_views(subject, task, is_member, shadows))
     missing = [*([] if shadows else [_NO_SHADOWS]), *([] if subject.trunks() else [_NO_TRUNKS]), *_missing(subject)]
     return Audit(

@@ -77,7 +77,7 @@ class AuditSubject:
         return trunk
 
     def holders(self) -> list[int] | None:
-        """How many partners have said that they hold each shared column, 0 for others; None if they are not counted."""
+        """Number of partners that hold each shared column, 0 for others; None if they are not counted."""
         shared = self.columns.shared
         if shared is None:
             return None
@@ -109,7 +109,7 @@ class AuditSubject:
             yield self.released(vector)
 
     def candidates(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Rows of the compounds whose membership is judged, with all canaries, and which were trained on, (n,) each."""
+        """Rows of the attacked compounds, with all canaries, and whether each was trained on, (n,) each."""
         rows = self._pool
         if rows.size > _MOST_CANDIDATES:
             canaries, _ = canary_rows(self.whole, self.canaries)

@@ -116,7 +116,7 @@ def _fit(
 
 
 def _facts(new: NewAssay, base: FinalModel, prepared: Prepared) -> dict[str, Any]:
-    """What the file of an added assay says of it, besides the result."""
+    """Facts for the file of an added assay, without the result."""
     regression = [new.regression_task] if new.regression_task else []
     return {
         "assay": new.assay.input_assay_id,

@@ -116,7 +116,7 @@ def _do_rest(
 ) -> None:
     """Do what a finished run left undone: its last sign and notice, and what MLflow's store lacks."""
     if not _is_told(member):
-        reporter.report(f"{_FINISHED} except telling others")
+        reporter.report(f"{_FINISHED} except posting its end")
         attendance.begin_if_possible(opening.mailbox)
         _tell_finished(member, attendance, reporter)
     if not member.all_sent:
@@ -125,13 +125,13 @@ def _do_rest(
 
 
 def _tell_finished(member: TrackedMember, attendance: Attendance, reporter: ProgressReporter) -> None:
-    """Tell others that the run is finished; if that fails, the next start tries again."""
+    """Post that the run is finished; if that fails, the next start tries again."""
     if not attendance.finished():
         return
     try:
         _note_finished(member, is_told=True)
     except OSError as error:
-        reporter.warn(f"{error}: the next start tells again that this run is finished")
+        reporter.warn(f"{error}: the next start posts the end of this run again")
 
 
 def _note_finished(member: TrackedMember, *, is_told: bool) -> None:

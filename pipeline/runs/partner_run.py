@@ -23,7 +23,7 @@ from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import open_exchange
 from pipeline.home.canaries import left_out_of, obtain_canaries
-from pipeline.home.catalogue_counts import held_rows, known_holders, opposite_tasks
+from pipeline.home.catalogue_counts import Holders, held_rows, known_holders, opposite_tasks
 from pipeline.home.first_trunk import expect_start, first_vector, keep_start
 from pipeline.home.own_columns import input_columns, obtain_flags
 from pipeline.home.own_rows import flagged_rows, obtain_rows
@@ -36,6 +36,7 @@ from pipeline.plan.member_configs import PartnerConfig
 from pipeline.plan.privacy import expect_fitting
 from pipeline.protocol.counting_round import CountingRound
 from pipeline.protocol.enrolment import Enrolment, enrol
+from pipeline.protocol.handover import take_part
 from pipeline.protocol.partner_rounds import PartnerRounds
 from pipeline.protocol.privacy_budget import PrivacyBudget, check_continuity
 from pipeline.protocol.revision import check_place, check_preparation, check_releases, check_vector
@@ -57,7 +58,7 @@ _NO_HEADS = "there is nothing to report: this partner was on no roster and has n
 
 
 class PartnerRun:
-    """A partner's run: enrol, prepare, take part in every round, train the local network, report."""
+    """A partner's run: enrol, prepare, take part in every round, train the network without federation, report."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class PartnerRun:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
-        check_place(mailbox.plan, mailbox.home)
+        check_place(mailbox.plan, mailbox.home, mailbox.me)
         check_vector(mailbox.plan, mailbox.home)  # raises ConfigError if state or counts do not fit, before any work
         check_continuity(mailbox.plan, mailbox.home)
         if mailbox.plan.privacy:
@@ -79,6 +80,7 @@ class PartnerRun:
         self._clock = clock
         self._tables_usable = False
         self._enrolment: Enrolment | None = None
+        self._is_handed_over = not mailbox.plan.joiners
         self._counting_round: CountingRound | None = None
         self._rounds: PartnerRounds | None = None
         self._matrices: Prepared | None = None
@@ -100,6 +102,13 @@ class PartnerRun:
             self._enrolment = enrol(self._mailbox, seal_parameters(self._mailbox.plan.seal))
             keep_start(self._config.plan_file, self._mailbox.plan, self.home, self._enrolment.group.structure_seed)
             self._reporter.report("enrolled: received the group secret and a pairing of every partner")
+        elif not self._is_handed_over:
+            self._reporter.step = "enrolment"
+            take_part(self._mailbox)
+            self._is_handed_over = True
+            plan = self._mailbox.plan
+            if self._mailbox.me in plan.joiners:
+                self._reporter.report(f"joined: has the federation's state at the start of round {plan.first_round}")
         elif self._own is None:
             self._reporter.step = "preparation"
             self._own = self._prepare(self._enrolment)
@@ -114,6 +123,7 @@ class PartnerRun:
         plan = self._mailbox.plan
         holders = known_holders(plan, self.home)
         if holders is not None:
+            self._flag_as_joiner(own, holders)
             held = flagged_rows(plan, self.home, own.held)
             columns = input_columns(plan, self.home, holders)
             self._own = replace(own, held=held, counts=holders.rows, columns=columns)
@@ -133,6 +143,19 @@ class PartnerRun:
             )
         self._counting_round.advance()
 
+    def _flag_as_joiner(self, own: PartnerData, holders: Holders) -> None:
+        """Flag, once, the shared columns that a joiner's compounds set: it was not counted, and may send these."""
+        plan = self._mailbox.plan
+        if not plan.columns.are_counted or self._mailbox.me not in plan.joiners or self.home.columns.exists():
+            return
+        n_compounds = compounds_by_column(own.training_set)
+        shared = np.zeros(n_compounds.size, dtype=bool)
+        shared[holders.columns.travelling] = True
+        flags = column_flags(
+            np.where(shared, n_compounds, 0), plan.columns.min_compounds, 0.0, np.zeros(n_compounds.size)
+        )
+        obtain_flags(plan, self.home, lambda: ColumnFlags(flags.flagged, NO_COLUMNS))
+
     def _flagged(self, own: PartnerData) -> NDArray[np.int64]:
         """Input columns that this partner flags; none if they are not counted."""
         plan, settings = self._mailbox.plan, self._mailbox.plan.columns
@@ -140,7 +163,7 @@ class PartnerRun:
             return NO_COLUMNS
 
         def make() -> ColumnFlags:
-            # not of the plan: a revision that counts again must not tell what the first count withheld
+            # not of the plan: a revision that counts again must not reveal what the first count withheld
             n_compounds = compounds_by_column(own.training_set)
             chance = self._mailbox.keys.uniform_numbers(
                 "hocket/withhold/v1", {"federation": plan.federation.id}, n_compounds.size
@@ -201,7 +224,10 @@ class PartnerRun:
         """The training set, without the canaries that are left out."""
         folds, training = self._mailbox.plan.preparation.folds, self._config.training
         whole, me = training_set(matrices, folds, training), self._mailbox.me
-        has_begun = bool(self.home.rounds_started()) or self._mailbox.has(MessageName("ready", 1, 1, me))
+        plan, rounds = self._mailbox.plan, self.home.rounds_started()
+        was_handed = me in plan.joiners and max(rounds, default=0) == plan.first_round
+        first = MessageName("ready", plan.first_round, 1, me)
+        has_begun = bool(rounds and not was_handed) or self._mailbox.has(first)
         wanted = self._config.audit.canaries
         canaries = obtain_canaries(self.home, self._mailbox.keys, whole, wanted, has_begun=has_begun)
         if not canaries:
@@ -211,7 +237,7 @@ class PartnerRun:
         return training_set(matrices, folds, training, left_out)
 
     def _conclude(self, rounds: PartnerRounds) -> bool:
-        """Train the local network with the same number of steps, then write final model and report.
+        """Train the network without federation with the same number of steps, then write final model and report.
 
         Raises Diverged if a partner has signed another last trunk.
         """
@@ -289,7 +315,7 @@ class PartnerRun:
             )
 
     def _local_only(self, own: PartnerData) -> Baseline:
-        """The local network over all rounds; after a revision with other tables it is trained from the beginning.
+        """The network without federation over all rounds, trained from the beginning if a revision has other tables.
 
         Raises partners.errors.CheckpointMismatch if there is one of other data or settings, made under this plan.
         """
@@ -300,7 +326,7 @@ class PartnerRun:
             if not report_file(self.home).exists():
                 raise
             file.unlink()  # of the plan before, as the report is: with today's tables or settings it would be another
-            self._reporter.report("other tables or settings: the local network is trained again, over all rounds")
+            self._reporter.report("other tables or settings: the network without federation is trained again")
             return self._trained_baseline(own, file)
 
     def _trained_baseline(self, own: PartnerData, file: Path) -> Baseline:
@@ -310,7 +336,7 @@ class PartnerRun:
         )  # all columns are its own
         first = first_vector(plan, self.home, layout)
         self.home.baseline.mkdir(parents=True, exist_ok=True)
-        with self._reporter.progress("training the local network") as progress:
+        with self._reporter.progress("training the network without federation") as progress:
             return train_baseline(
                 own.training_set,
                 first[: layout.trunk.n_params],

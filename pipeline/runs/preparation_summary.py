@@ -12,7 +12,7 @@ from pipeline.report.schema import Fold, InputTable
 
 
 class AssayCounts(ReportPart):
-    """Numbers of assays: accepted, measured, with tasks, and noted."""
+    """Numbers of assays: accepted, measured, with tasks, and with remarks."""
 
     all: int
     catalogue_notes: dict[str, int]  # by note

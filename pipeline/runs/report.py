@@ -80,9 +80,9 @@ def _must_be_scored(home: Home) -> bool:
 
 
 def _score_again(config: PartnerConfig, home: Home) -> None:
-    """Run through the finished steps again: matrices, heads, trunk and local network are on disk."""
+    """Run through the finished steps again: matrices, heads, trunk and both networks are on disk."""
     if not (home.baseline / "local.safetensors").exists():
-        error = NotYet(f"{home.baseline}: the local network is missing, so there is nothing to compare with")
+        error = NotYet(f"{home.baseline}: the network without federation is missing, expected it for the comparison")
         error.add_note(f"remove {home.finished}; then `hocket partner run` trains it again")
         raise error
     from pipeline.protocol.open_mailbox import open_partner_mailbox  # noqa: PLC0415 -- torch and rdkit: after all checks

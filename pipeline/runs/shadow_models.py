@@ -32,7 +32,7 @@ def shadow_models(
     files = [mine / f"shadow-{shadow:03d}.safetensors" for shadow in range(n_shadows)]
     missing = [shadow for shadow, file in enumerate(files) if not file.exists()]
     n = max(1, min(workers // task.training.n_threads, len(missing)))
-    n = 1 if task.training.device == "cuda" else n
+    n = 1 if task.runs_on_gpu else n
     with reporter.progress("training shadow models") as progress, Workers(_trainer, (task,), n) as pool:
         progress(n_shadows - len(missing), n_shadows)
         for n_done, (shadow, trained) in enumerate(zip(missing, pool.in_order(missing), strict=True), 1):

@@ -23,7 +23,7 @@ GRACE_S = 6.0  # for the present step; batch systems send SIGKILL after ten seco
 STOPPED = "stopped; start the same command again to go on"
 ABANDONED = "stopped in the middle of a step; start the same command again, it begins that step again"
 BEGINS_ANEW = "stopped; the same command begins again from the start"  # of commands whose work is one step
-_TELL_S = 1.0  # longest wait for stderr to take the last message
+_REPORT_S = 1.0  # longest wait for stderr to take the last message
 _GONE_S = 1.0  # longest wait for killed processes to be gone; one that waits for a hung disk takes longer
 _LOOK_S = 0.005  # between two looks whether they are
 _PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
@@ -32,20 +32,20 @@ _PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
 class Stoppable:
     """A block that the three signals end with KeyboardInterrupt, after which no child process is left.
 
-    tell         : called with `abandoned` from another thread before that ends the process, after `grace_s` seconds
+    report       : called with `abandoned` from another thread before that ends the process, after `grace_s` seconds
     ends_process : only the end of the process comes after the block, so that signals change nothing from then on
     Signals that were ignored at the start (nohup) stay ignored; after the first signal others change nothing.
     """
 
     def __init__(
         self,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         grace_s: float = GRACE_S,
         abandoned: str = ABANDONED,
         *,
         ends_process: bool = False,
     ) -> None:
-        self._tell, self._grace_s, self._abandoned, self._ends_process = tell, grace_s, abandoned, ends_process
+        self._report, self._grace_s, self._abandoned, self._ends_process = report, grace_s, abandoned, ends_process
         self._is_stopping = False
         self._before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
 
@@ -102,9 +102,9 @@ class Stoppable:
     def _abandon(self) -> NoReturn:
         try:
             # in a thread, because the main one may hold stderr's lock: it blocks in a write that nobody reads
-            telling = threading.Thread(target=self._tell, args=(self._abandoned,), daemon=True)
-            telling.start()
-            telling.join(_TELL_S)
+            reporting = threading.Thread(target=self._report, args=(self._abandoned,), daemon=True)
+            reporting.start()
+            reporting.join(_REPORT_S)
         finally:
             kill_descendants()
             os._exit(ExitCode.NOT_YET)

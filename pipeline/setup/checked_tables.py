@@ -1,4 +1,4 @@
-"""What `hocket prepare --check` and `hocket doctor` say of a partner's tables; private to the partner."""
+"""Findings of `hocket prepare --check` and `hocket doctor` about a partner's tables; private to the partner."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace

@@ -111,15 +111,15 @@ def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
         return
     checked = checked_tables(config, plan)
     problems = checked.tables.findings
-    stopping = [problem for problem in problems if problem.stops]
+    errors = [problem for problem in problems if problem.stops]
     doubtful = [problem for problem in problems if problem.serious and not problem.stops]
-    for problem in stopping:
+    for problem in errors:
         yield wrong("tables", str(problem), "`hocket prepare CONFIG --check` says what to do", ExitCode.DATA)
     for problem in doubtful[:_SHOWN_TABLE_FINDINGS]:
         yield note("tables", str(problem), "correct these rows, or go on without them")
-    if n_more := len(problems) - len(stopping) - len(doubtful[:_SHOWN_TABLE_FINDINGS]):
+    if n_more := len(problems) - len(errors) - len(doubtful[:_SHOWN_TABLE_FINDINGS]):
         yield note("tables", f"{n_more} further findings", "`hocket prepare CONFIG --check` lists all of them")
-    if not stopping:
+    if not errors:
         yield Finding("tables", f"{', '.join(file.name for file in files)}: can be read")
         yield from _forecast(checked)
         if plan is not None:

@@ -36,11 +36,6 @@ _LOADED: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
         "aggregator": (("tenseal.sealapi", "pyarrow", "cryptography.hazmat.primitives.hpke"), ("mlflow",)),
     }
 )
-_NOT_THE_AGGREGATORS = {
-    *("rdkit", "polars", "joblib"),
-    *("torch", "scikit-learn", "crepes", "safetensors", "dp-accounting"),
-    "matplotlib",
-}
 _LOAD = "import importlib, sys\nfor name in sys.argv[1:]: print(name, flush=True); importlib.import_module(name)"
 _LOAD_S = 300.0  # seconds; cold disks are slow
 
@@ -62,10 +57,11 @@ def examine_machine(config: MemberConfig, plan: Plan | None) -> Iterator[Finding
 
 
 def _device(config: PartnerConfig) -> Finding:
-    from partners.network.device import arithmetic  # noqa: PLC0415 -- torch; the aggregator's doctor has none
+    from partners.network.device import arithmetic, device_of  # noqa: PLC0415 -- torch; the aggregator's doctor has none
 
     with arithmetic(config.training):
-        return Finding("machine", f"device {config.training.device} can be used")
+        text = f"device {config.training.device} can be used"
+    return Finding("machine", text if config.training.device == "cuda" else f"{text}: {device_of(config.training)}")
 
 
 def _memory(config: MemberConfig, plan: Plan) -> Finding:
@@ -124,25 +120,23 @@ def _gib(n_bytes: float) -> str:
 def examine_libraries(role: str) -> Iterator[Finding]:
     """Check the versions that hocket requires."""
     yield Finding("versions", f"hocket {installed('hocket')}, Python {platform.python_version()}")
-    for needed in _requirements():
-        if role == "aggregator" and needed.name in _NOT_THE_AGGREGATORS:
-            continue
+    for needed in _requirements(role):
         version = installed(needed.name)
         if version is None:
-            advice = "install hocket again with pip"
+            advice = "install hocket again with pip" + (", with its extra `partner`" if role == "partner" else "")
             yield wrong("versions", f"{needed.name} is not installed, expected {needed}", advice)
         elif not needed.specifier.contains(version, prereleases=True):
             yield wrong("versions", f"{needed.name} {version}, expected {needed.specifier}", f"pip install '{needed}'")
 
 
-def _requirements() -> list[Requirement]:
-    """The requirements of the installed distribution, without its extras."""
+def _requirements(role: str) -> list[Requirement]:
+    """The requirements of the installed distribution; for a partner with its extra `partner`."""
     try:
         declared = requires("hocket") or []
     except PackageNotFoundError:
         declared = []
     requirements = [Requirement(line) for line in declared]
-    return [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
+    return [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": role})]
 
 
 class LoadingLibraries:
@@ -153,7 +147,9 @@ class LoadingLibraries:
 
     def __init__(self, role: str) -> None:
         """Start the processes."""
-        self._started = [(modules, _start_loading(modules)) for modules in _LOADED[role]]
+        is_tracked = role == "partner" or installed("mlflow") is not None
+        loaded = [modules for modules in _LOADED[role] if is_tracked or modules != ("mlflow",)]
+        self._started = [(modules, _start_loading(modules)) for modules in loaded]
 
     def __enter__(self) -> Self:
         """The same object."""

@@ -53,7 +53,7 @@ def show_plan(plan_file: Path) -> dict[str, Any]:
     return {
         "federation": plan.federation.name,
         "plan": plan.digest,
-        "continues": plan.continues.model_dump() if plan.continues else None,
+        "continues": plan.continues.agreed() if plan.continues else None,
         "custodian": plan.federation.custodian,
         "members": [
             {"name": card.name, "role": card.role, "fingerprint": card.fingerprint}

@@ -26,6 +26,7 @@ class Changes:
     unreleased: Sequence[str] = ()  # leave too, and have not released for the first round under the plan before
     custodian: str | None = None
     min_partners: int | None = None
+    sponsor: str | None = None  # hands the state over to partners whose card is new; None: the custodian
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,10 @@ def revised(plan_file: Path, changes: Changes, output: Path) -> Revision:
     before = read_plan(plan_file)
     cards = _cards(before, changes)
     partners = [card.name for card in cards if card.role == "partner"]
-    values = _values(read_toml(plan_file, Plan))  # a catalogue's file stays a file
+    values = _values(read_toml(plan_file, Plan).model_copy(update={"continues": None}))  # a file stays a file
     asked = _rounds(before, changes) | _continues(before, changes)
-    asked["federation.custodian"] = _custodian(before, changes, partners)
+    asked["federation.custodian"] = custodian = _custodian(before, changes, partners)
+    asked |= _joining(before, changes, partners, custodian, int(str(asked["continues.round"])))
     fitting = _fitting(values, len(partners), changes.min_partners)
     counted = _counted(before, int(str(asked["continues.round"])), partners)
     for key in _FILES:
@@ -87,10 +89,6 @@ def _cards(before: Plan, changes: Changes) -> list[Card]:
             raise ConfigError(f"{card.name}: found an aggregator's card with a partner's name, expected another name")
         if card.role == "aggregator":
             del cards[next(name for name, old in cards.items() if old.role == "aggregator")]
-        elif card.name not in before.partner_names:
-            error = ConfigError(f"{card.name}: has no card in the plan before, whose partners go on")
-            error.add_note("a partner without the federation's trunk cannot go on with it: see secure/KEYS.md")
-            raise error
         cards[card.name] = card
     kept = (card for name, card in cards.items() if name not in gone)
     return sorted(kept, key=lambda card: (card.role != "partner", card.name))
@@ -115,6 +113,20 @@ def _continues(before: Plan, changes: Changes) -> dict[str, object]:
     return said | {"continues.unreleased": sorted(changes.unreleased)}
 
 
+def _joining(
+    before: Plan, changes: Changes, partners: Sequence[str], custodian: str, first_round: int
+) -> dict[str, object]:
+    """Who joins, and how far counts are known from now on: as far as who has left lets columns still be sent."""
+    joiners = sorted(set(partners) - set(before.partner_names))
+    spare = before.spare_holders
+    if first_round == 1 or not (joiners or spare is not None):
+        return {"continues.joiners": [], "continues.sponsor": ""}
+    if spare is None:
+        spare = len(changes.leaving) + len(changes.unreleased)
+    sponsor = (changes.sponsor or custodian) if joiners else ""
+    return {"continues.joiners": joiners, "continues.sponsor": sponsor, "continues.spare_holders": spare}
+
+
 def _custodian(before: Plan, changes: Changes, partners: Sequence[str]) -> str:
     custodian = changes.custodian or before.federation.custodian
     if custodian not in partners:
@@ -134,7 +146,7 @@ def _fitting(values: Mapping[str, object], n_partners: int, min_partners: int | 
 
 
 def _counted(before: Plan, first_round: int, partners: Sequence[str]) -> dict[str, object]:
-    """An empty catalogue, and no counted columns, if others would count: two counts tell what one partner holds."""
+    """An empty catalogue, and no counted columns, if others would count: two counts reveal what one partner holds."""
     if first_round > 1 or not before.has_counts or list(partners) == before.partner_names:
         return {}
     return {"catalogue.tasks": [], "catalogue.file": "", "catalogue.sha256": "", "columns.min_partners": 0}

@@ -14,14 +14,14 @@ PLAN = "hocket.plan"
 VERSION = "hocket.version"
 STATE = "hocket.state"
 LOCAL_OF = "hocket.local_of"  # only of the run of a partner's strongest local models, instead of MEMBER
-SAID_VERDICT, SAID_GATE = "hocket.verdict", "hocket.gate"  # the report's conclusion and the gate's, as sentences
+CONCLUSION_TAG, GATE_TAG = "hocket.verdict", "hocket.gate"  # the report's conclusion and the gate's, as sentences
 # what the run has already, see pipeline.tracking.sync.Logged; MLflow's pages show no tag that begins with mlflow.
 CARD = "mlflow.hocket.card"  # digest of the model card among its artifacts
 LOGGED, LOGGED_BEFORE = "mlflow.hocket.logged", "hocket.logged"  # the second in runs of earlier versions
 
 KEPT = "kept"  # alias of the registered model that the gate keeps
 NOTE = "mlflow.note.content"  # MLflow shows it as the description
-VALIDATION, TEST, VERDICT, GATE = "1_validation", "2_test", "3_verdict", "4_gate"
+VALIDATION, TEST, CONCLUSION, GATE = "1_validation", "2_test", "3_verdict", "4_gate"
 AUDIT = "audit"
 _CURVES = {
     "loss_train": "5_training/loss",

@@ -1,4 +1,4 @@
-"""The run of a partner's strongest local models, beside its own run in the same experiment, so that charts compare."""
+"""The run of a partner's strongest local models, next to its own run in the same experiment, so that charts compare."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING

@@ -79,7 +79,7 @@ def ask(port: int, path: str, headers: Mapping[str, str], timeout_s: float) -> b
 
 
 def bring_up_to_date(member: TrackedMember, latest: str) -> None:
-    """Send to the store what it does not have yet, and say so if that fails; latest : what it may then lack.
+    """Send to the store what it does not have yet, and warn if that fails; latest : what it may then lack.
 
     Raises ConfigError for a database that cannot be used.
     """

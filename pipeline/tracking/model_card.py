@@ -126,5 +126,5 @@ def _line(description: Description, kind: TaskKind, task: ClassTask | RegrTask, 
 
 
 def _cell(text: str) -> str:
-    """Text as Markdown shows it in a table, whatever an assay is called."""
+    """Escape a text for a cell of a Markdown table."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#|!" else sign for sign in " ".join(text.split()))

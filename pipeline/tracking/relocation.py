@@ -25,12 +25,12 @@ _PATIENCE_S = 60.0  # for another program that writes to the database
 
 
 def artifact_folder(store_file: Path) -> str:
-    """URI of the artifacts' folder beside an SQLite file; MLflow's default is the folder of the process."""
+    """URI of the artifacts' folder next to an SQLite file; MLflow's default is the folder of the process."""
     return (store_file.resolve().parent / _FOLDER).as_uri()
 
 
 def relocate(store_file: Path) -> bool:
-    """Rewrite the places of artifacts, in one transaction, if they are beside another SQLite file than this one.
+    """Rewrite the places of artifacts, in one transaction, if they are next to another SQLite file than this one.
 
     Returns whether anything was rewritten. Raises ConfigError for a database that cannot be used.
     """
@@ -66,7 +66,7 @@ def _opened(store_file: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _other_places(database: sqlite3.Connection, here: str) -> list[str]:
-    """Other folders in which hocket's experiments keep artifacts, each beside its database; none if it is empty."""
+    """Other folders in which hocket's experiments keep artifacts, each next to its database; none if it is empty."""
     if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone() is None:
         return []
     query = (

@@ -1,4 +1,4 @@
-"""What a partner's report says as metrics of its MLflow runs: test scores, the conclusion and the gate."""
+"""A partner's report as metrics of its MLflow runs: test scores, the conclusion and the gate."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from pipeline.home.paths import Home
 from pipeline.report.metrics import CLASSIFICATION, REGRESSION, Side
 from pipeline.report.report import read_report
 from pipeline.report.schema import ComparisonOverTasks, Comparisons, Report
-from pipeline.tracking.descriptions import AUDIT, GATE, TEST, VALIDATION, VERDICT
+from pipeline.tracking.descriptions import AUDIT, CONCLUSION, GATE, TEST, VALIDATION
 
 _OUTCOMES = {"better": 1, "undecided": 0, "worse": -1}  # others, such as "unjudged", are no number
 
 
 def report_in(home: Home) -> Report | None:
-    """The partner's report; None without one that can be read, for `hocket report` says what to do."""
+    """The partner's report; None if it cannot be read, since `hocket report` says what to do."""
     try:
         return read_report(home)
     except (NotYet, DamagedReport):
@@ -34,16 +34,16 @@ def conclusion(report: Report) -> dict[str, float]:
     for metric, compared in _compared(report.summary):
         low, high = compared.interval_95
         metrics |= {
-            f"{VERDICT}/{metric}_change": compared.change,
-            f"{VERDICT}/{metric}_change_low": low,
-            f"{VERDICT}/{metric}_change_high": high,
-            f"{VERDICT}/{metric}_p": compared.p_assays_holm,
-            f"{VERDICT}/{metric}_tasks_better": compared.n_better,
-            f"{VERDICT}/{metric}_tasks_worse": compared.n_worse,
+            f"{CONCLUSION}/{metric}_change": compared.change,
+            f"{CONCLUSION}/{metric}_change_low": low,
+            f"{CONCLUSION}/{metric}_change_high": high,
+            f"{CONCLUSION}/{metric}_p": compared.p_assays_holm,
+            f"{CONCLUSION}/{metric}_tasks_better": compared.n_better,
+            f"{CONCLUSION}/{metric}_tasks_worse": compared.n_worse,
         }
     for metric, compared in _compared(report.network.summary):
-        metrics[f"{VERDICT}/{metric}_network_change"] = compared.change
-    return metrics | _outcome(VERDICT, report.verdict.outcome)
+        metrics[f"{CONCLUSION}/{metric}_network_change"] = compared.change
+    return metrics | _outcome(CONCLUSION, report.verdict.outcome)
 
 
 def gate(report: Report) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Log what a partner's report says: metrics, the run of its local models, the card of the registered model."""
+"""Log a partner's report: metrics, the run of its local models, the card of the registered model."""
 
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -50,5 +50,5 @@ def _log_conclusions(member: TrackedMember, client: "MlflowClient", run: "Run", 
     metrics = scores_on_test_fold(report, "federated") | conclusion(report) | gate(report) | audit(report)
     log_metrics(client, run_id, last_metrics(member, metrics))
     log_params(client, run_id, kinds(report, "federated"), run.data.params)
-    client.set_tag(run_id, words.SAID_VERDICT, report.verdict.sentence)
-    client.set_tag(run_id, words.SAID_GATE, report.gate.sentence)
+    client.set_tag(run_id, words.CONCLUSION_TAG, report.verdict.sentence)
+    client.set_tag(run_id, words.GATE_TAG, report.gate.sentence)

@@ -30,7 +30,7 @@ _SQLITE = "sqlite:///"
 # seconds in which a server must answer; MLflow reads this environment variable at each request
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 _SHORTEST_S, _BYTES_PER_S = 20, 1_000_000
-_N_DIGEST = 16  # characters of a dataset's digest, which MLflow shows beside the name
+_N_DIGEST = 16  # characters of a dataset's digest, which MLflow shows next to the name
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,6 +40,7 @@ _LONGEST_WAIT_STOPPED_S = 2.0  # the same if the run was stopped
 _LONGEST_REST_S = 3600.0  # the same if nothing else is left to do
 UNREACHABLE = b"unreachable\n"  # line of the tracking process, written once
 _FORMAT = 2  # of tracked.json; a home with another one is sent again, which adds what earlier versions did not send
+_NOT_INSTALLED = "MLflow is not installed: the run goes on untracked, the records are kept"
 BUSY = 3  # its exit code if another one holds the store's lock
 
 
@@ -145,17 +147,17 @@ def read_member(config_file: Path, role: str) -> TrackedMember:
 class Tracker:
     """Starts the tracking process from the member's process, pokes it, and waits for it at the end.
 
-    tell : writes a line for the user
-    warn : writes a warning for the user, once, if the store cannot be reached
+    report : writes a line for the user
+    warn   : writes a warning for the user, once, if the store cannot be reached
     """
 
     def __init__(
-        self, config_file: Path, role: str, home: Home, tell: Callable[[str], None], warn: Callable[[str], None]
+        self, config_file: Path, role: str, home: Home, report: Callable[[str], None], warn: Callable[[str], None]
     ) -> None:
         self._command = [sys.executable, "-P", "-m", "pipeline.tracking.process", str(config_file.resolve()), role]
         self.log_file = home.folder / "tracking.log"
         self._note = home.sent
-        self._tell, self._warn = tell, warn
+        self._report, self._warn = report, warn
         self._warned = self._was_ended = False
         self._longest_wait_s = _LONGEST_WAIT_S
         self._process: subprocess.Popen[bytes] | None = None
@@ -164,8 +166,11 @@ class Tracker:
         return self
 
     def start(self) -> None:
-        """Start the process, unless it was started."""
+        """Start the process, unless it was started; without MLflow warn once, and keep the records."""
         if self._process is not None:
+            return
+        if find_spec("mlflow") is None:
+            self._warn_once(_NOT_INSTALLED)
             return
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
@@ -187,18 +192,21 @@ class Tracker:
         self.start()
 
     def poke(self) -> None:
-        """Tell the process that there may be new records; warn once if it reports that the store is unreachable."""
+        """Signal the process that there may be new records; warn once if it reports that the store is unreachable."""
         if self._process is None or self._process.stdin is None or self._process.stdout is None:
             return
         with suppress(BlockingIOError, BrokenPipeError):  # the pipe is full of pokes, or the process has ended
             os.write(self._process.stdin.fileno(), b"\n")
         if UNREACHABLE in (self._process.stdout.read() or b"") or self._process.poll():
-            self._warn_once("the run goes on, the records are kept and sent later")
+            self._warn_once(self._unreachable("the run goes on, the records are kept and sent later"))
 
-    def _warn_once(self, consequence: str) -> None:
+    def _unreachable(self, consequence: str) -> str:
+        return f"MLflow's store cannot be reached; {consequence}. Why: {self.log_file}"
+
+    def _warn_once(self, text: str) -> None:
         if not self._warned:
             self._warned = True
-            self._warn(f"MLflow's store cannot be reached; {consequence}. Why: {self.log_file}")
+            self._warn(text)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -234,16 +242,16 @@ class Tracker:
     def _report_end(self, *, was_stopped: bool) -> None:
         remaining = Remaining.read(self._note)
         if self._was_ended and remaining and remaining.n_files:
-            self._tell(
+            self._report(
                 f"{remaining} of report and model are still to be sent to MLflow's store; the next start goes on"
             )
         elif was_stopped:
             pass  # the next start sends the rest
         elif self.failed:
             unsent = f"{remaining} of report and model" if remaining and remaining.n_files else "the records"
-            self._warn_once(f"{unsent} are kept and sent by the next start")
+            self._warn_once(self._unreachable(f"{unsent} are kept and sent by the next start"))
         elif self._warned:
-            self._tell("MLflow's store was reached again and has all records")
+            self._report("MLflow's store was reached again and has all records")
 
     @property
     def failed(self) -> bool:

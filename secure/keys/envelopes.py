@@ -18,9 +18,9 @@ from secure.keys.keys import Card, PrivateKeys
 
 MAX_BYTES = 16 << 20
 _KEYS = {"format", "version", "plan", "sender", "group", "envelopes"}
-_HPKE_BYTES = 1088 + 32 + 16  # ML-KEM ciphertext, ephemeral X25519 key, tag
+HPKE_BYTES = 1088 + 32 + 16  # ML-KEM ciphertext, ephemeral X25519 key, tag
 _REST, _PER_RECEIVER = 1024, 64  # bytes for what surrounds the envelopes, and one of them
-_SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Binding:
 
 def most_envelope_bytes(n_receivers: int, secret_bytes: int) -> int:
     """The most bytes that a payload for so many receivers of a secret of this size can have."""
-    return _REST + n_receivers * (_PER_RECEIVER + 4 * -(-(secret_bytes + _HPKE_BYTES) // 3))
+    return _REST + n_receivers * (_PER_RECEIVER + 4 * -(-(secret_bytes + HPKE_BYTES) // 3))
 
 
 def seal_envelopes(binding: Binding, secrets: Mapping[str, bytes], cards: Mapping[str, Card]) -> bytes:
@@ -48,7 +48,7 @@ def seal_envelopes(binding: Binding, secrets: Mapping[str, bytes], cards: Mappin
     if not is_digest(binding.plan):
         raise WrongPlan("the plan digest is not 64 hexadecimal characters")
     envelopes = {
-        name: to_base64(_SUITE.encrypt(secret, cards[name].agreement_key(), binding.info(name)))
+        name: to_base64(SUITE.encrypt(secret, cards[name].agreement_key(), binding.info(name)))
         for name, secret in secrets.items()
     }
     return canonical_json(
@@ -110,7 +110,7 @@ def open_envelope(payload: bytes, expected: Binding, me: PrivateKeys) -> bytes:
         raise BadEnvelope(f"{where}: no envelope for {me.name}, found {', '.join(sorted(envelopes))}")
     sealed = from_base64(envelopes[me.name], None, f"{where}: envelope for {me.name}", BadEnvelope)
     try:
-        return _SUITE.decrypt(sealed, me.agreement_key(), claimed.info(me.name))
+        return SUITE.decrypt(sealed, me.agreement_key(), claimed.info(me.name))
     except (InvalidTag, ValueError) as error:
         refused = BadEnvelope(f"{where}: the envelope for {me.name} was made for another key or purpose, or is damaged")
         refused.add_note("check that the card in the plan belongs to these private keys")

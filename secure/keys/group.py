@@ -109,6 +109,14 @@ class GroupSecret:
         """Read what save wrote; raises BadKeyFile, WrongKey or ParameterMismatch."""
         return cls.from_bytes(keys.unlock(read_secret(path), WHAT, str(path)), parameters, str(path))
 
+    @staticmethod
+    def load_structure_seed(path: Path, keys: PrivateKeys) -> bytes:
+        """Read the structure seed of a saved secret, whatever its ring; raises BadKeyFile or WrongKey."""
+        data, begin = keys.unlock(read_secret(path), WHAT, str(path)), len(MAGIC) + _RING + KEY_BYTES
+        if not data.startswith(MAGIC) or len(data) < begin + KEY_BYTES:
+            raise BadKeyFile(f"{path}: not a group secret, version 1")
+        return data[begin : begin + KEY_BYTES]
+
     def __repr__(self) -> str:
         return "GroupSecret(hidden)"
 

@@ -7,7 +7,7 @@ from secure.messages.message_schemas import SIGNS
 
 @dataclass(frozen=True, slots=True)
 class MessageName:
-    """Where a message lies, equally in the exchange, an inbox and an outbox; FORMAT.md, section 4."""
+    """File name of a message, the same in exchange, inbox and outbox; FORMAT.md, section 4."""
 
     kind: str
     round_no: int  # 0 outside the rounds, and in the counting round of a catalogue

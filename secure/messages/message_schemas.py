@@ -58,6 +58,7 @@ _WHERE: dict[str, _Check] = {"round": _is_place, "attempt": _is_place, "step": _
 BODIES: dict[str, dict[str, _Check]] = {
     "deal": {"group": is_digest},
     "pairing": {"group": is_digest},
+    "handover": {"state": is_digest},
     "ready": {"trunk": is_digest, "preparation": is_digest, "confirmations": _names_to_confirmations},
     "roster": {"members": _names_to_digests, "trunk": is_digest},
     "update": {"roster": is_digest, "release_commitment": is_digest},
@@ -67,10 +68,10 @@ BODIES: dict[str, dict[str, _Check]] = {
     "alive": _WHERE,
     "trouble": {**_WHERE, "exit_code": _is_exit_code},
 }
-ENROLMENT = frozenset({"deal", "pairing"})
+ENROLMENT = frozenset({"deal", "pairing", "handover"})
 SIGNS = frozenset({"alive", "trouble"})  # a member's latest ones, which only it replaces
 OUTSIDE_ROUNDS = ENROLMENT | SIGNS  # round 0, attempt 0
-WITH_PAYLOAD = frozenset({"deal", "pairing", "update", "sum"})
+WITH_PAYLOAD = frozenset({"deal", "pairing", "handover", "update", "sum"})
 _BY_AGGREGATOR = frozenset({"roster", "sum", "void"})
 
 

@@ -45,9 +45,9 @@ class PayloadDigest:
 class Manifest:
     """The content of a message file, checked for types and ranges; its signature is checked by verify_manifest."""
 
-    kind: str  # deal, pairing, ready, roster, update, sum, release, void, alive or trouble
+    kind: str  # deal, pairing, handover, ready, roster, update, sum, release, void, alive or trouble
     plan: str  # plan digest
-    round: int  # 0 for deal, pairing, alive and trouble
+    round: int  # 0 for deal, pairing, handover, alive and trouble
     attempt: int
     sender: str
     time: int  # of signing, seconds since 1970 by the sender's clock: a claim that the protocol does not rely on
@@ -230,7 +230,7 @@ def _not_a_manifest(fields: Mapping[str, object], where: str) -> BadManifest:
         return BadManifest(f"{where}: not a manifest, version {VERSION}")
     error = BadManifest(f"{where}: a manifest of version 1, expected version {VERSION}: an earlier hocket wrote it")
     error.add_note("rounds of that version have no release, and nothing here can go on from them:")
-    error.add_note("finish with that version, or begin anew, with a new federation.id, new homes and a new exchange")
+    error.add_note("finish with that version, or start a new federation: new federation.id, homes and exchange")
     return error
 
 

@@ -1,4 +1,4 @@
-"""Provenance: the signed list of what a partner's finished model was made of; it lies beside the model."""
+"""Provenance: the signed list of what a partner's finished model was made of, in a file next to the model."""
 
 import re
 from collections.abc import Mapping

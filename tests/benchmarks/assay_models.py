@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from tests.benchmarks.gain.partners import labels_only, load_partners, tables_of
 
 LIMITS_S = {"Gaussian processes": 120.0, "forests": 900.0}
 _N_UNITS = 512
-_PARTS = {
+PARTS = {
     "kernel": "Gaussian processes",
     "expected_values": "Gaussian processes",
     "fit_gaussian_process": "Gaussian processes",
@@ -47,6 +48,7 @@ _PARTS = {
 def timed(call: Callable[..., Any], part: str, seconds: Counter[str]) -> Callable[..., Any]:
     """The call, whose CPU seconds are added to a part."""
 
+    @wraps(call)
     def counted(*args: Any) -> Any:  # noqa: ANN401 -- passed on
         before = time.process_time()
         try:
@@ -83,7 +85,7 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     seconds: Counter[str] = Counter()
     for module in (out_of_fold, fitting):
-        for name, part in _PARTS.items():
+        for name, part in PARTS.items():
             setattr(module, name, timed(getattr(module, name), part, seconds))
     with tempfile.TemporaryDirectory() as fresh:
         work = asked.work or Path(fresh)

@@ -31,8 +31,8 @@ from partners.assay_models.inputs import Inputs, kernel
 from partners.assay_models.out_of_fold import predicted_out_of_fold
 from partners.assay_models.yardstick import Yardstick
 from partners.network.inference import predict_hidden
-from partners.new_assays.choice import choose_new
 from partners.new_assays.folds import cross_validation_folds
+from partners.new_assays.kept_model import choose_new
 from partners.new_assays.new_assay import NewAssay
 from partners.settings import LocalKind
 from partners.training_data.training_set import TrainingSet

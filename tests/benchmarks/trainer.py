@@ -63,7 +63,7 @@ WITH_DATA = (Case(REAL, 4000, 0.33), Case(REAL, 800, 0.22))
 def power_law_set(n_compounds: int, n_tasks: int, density: float, n_inputs: int = 32_000) -> TrainingSet:
     """Made-up compounds of about 60 set bits; how often a bit is set falls with its rank as in folded ECFP6."""
     rng = np.random.default_rng(0)
-    share = _shares(n_inputs)
+    share = bit_shares(n_inputs)
     columns = [np.flatnonzero(rng.random(n_compounds, dtype=np.float32) < p) for p in share]
     indptr = np.concatenate([[0], np.cumsum([len(column) for column in columns])])
     ones = np.ones(indptr[-1], dtype=np.float32)
@@ -76,7 +76,7 @@ def power_law_set(n_compounds: int, n_tasks: int, density: float, n_inputs: int 
     )
 
 
-def _shares(n_inputs: int) -> np.ndarray:
+def bit_shares(n_inputs: int) -> np.ndarray:
     """Share of compounds that set each bit, (n_inputs,), most frequent first, adding up to 60."""
     rank = np.arange(n_inputs)
     low, high = 1e-2, 1e2

@@ -239,6 +239,17 @@ def test_a_run_after_the_end_is_at_once_done(done: Federation, role: str, name: 
     assert {path: path.stat().st_mtime_ns for path in done.folder.rglob("*") if path.is_file()} == before
 
 
+def test_an_aggregators_installation_refuses_what_is_a_partners(finished: Federation, tmp_path: Path):
+    """Exit code 2 with the missing library's name; its own keys it makes."""
+    (tmp_path / "new.smi").write_text("CCO\n")
+    ended = light_process("predict", finished.config("P01"), tmp_path / "new.smi")
+    assert ended.returncode == ExitCode.CONFIGURATION
+    assert "Traceback" not in ended.stderr
+    assert "[partner]" in ended.stderr
+    ended = light_process("key", "new", "hub", "--home", tmp_path / "home", "--role", "aggregator")
+    assert ended.returncode == ExitCode.DONE, ended.stderr
+
+
 # ---------------------------------------------------------------------------------------------------------- report
 
 

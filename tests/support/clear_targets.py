@@ -4,13 +4,14 @@ What is left out cancels exactly: masks, tags, encryption and messages.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partners.target_models.conjugate_gradients import Ridges, RidgeSettings
 from partners.target_models.own_part import OwnPart
-from secure.ciphertexts.parameters import SealSettings, seal_parameters
+from secure.ciphertexts.parameters import SealParameters, SealSettings, seal_parameters
 from secure.sealing.fixed_point import make_grid, quantise
 
 Floats = NDArray[np.float64]
@@ -21,11 +22,15 @@ def clear_ridges(
     n_targets: int,
     settings: RidgeSettings,
     after_step: Callable[[Ridges, float], None] | None = None,
+    seal: SealSettings | None = None,
 ) -> Ridges:
-    """The ridges of all targets after every step; `after_step` is told them and the share of clipped numbers."""
-    n_features = next(iter(parts.values())).hashes.n_features
+    """The ridges of all targets after every step; `after_step` is told them and the share of clipped numbers.
+
+    seal : bits of a number and most partners; all weigh the same. None: as shipped
+    """
+    parameters = seal_parameters(replace(seal or SealSettings(), weights="equal"))
     first = Ridges.first_bounds(n_targets, settings)
-    total, clipped = _total(parts, n_features, 0, first, lambda part, target: part.values_part(target))
+    total, clipped = _total(parts, parameters, 0, first, lambda part, target: part.values_part(target))
     ridges = Ridges.begin(total, settings)
     for step in range(1, settings.n_steps + 1):
         if after_step:
@@ -33,7 +38,7 @@ def clear_ridges(
         direction = ridges.direction
         total, clipped = _total(
             parts,
-            n_features,
+            parameters,
             step,
             ridges.bounds,
             lambda part, target, direction=direction: part.product_part(target, direction[target]),
@@ -45,10 +50,14 @@ def clear_ridges(
 
 
 def _total(
-    parts: Mapping[str, OwnPart], n_features: int, step: int, bounds: Floats, part_of: Callable[[OwnPart, int], Floats]
+    parts: Mapping[str, OwnPart],
+    parameters: SealParameters,
+    step: int,
+    bounds: Floats,
+    part_of: Callable[[OwnPart, int], Floats],
 ) -> tuple[Floats, float]:
     """The sum, (n_targets, n_features), of what the partners would seal, each target with its own step size."""
-    parameters, total, n_clipped = seal_parameters(SealSettings(weights="equal")), [], 0
+    n_features, total, n_clipped = _n_features(parts), list[Floats](), 0
     for target, bound in enumerate(bounds):
         grid = make_grid([slice(0, n_features)], np.array([bound]), parameters)
         integers = np.zeros(n_features)
@@ -59,3 +68,7 @@ def _total(
             n_clipped += clipped
         total.append(integers * np.float64(grid.steps[0]))
     return np.array(total).reshape(-1, n_features), n_clipped / max(1, n_features * bounds.size * len(parts))
+
+
+def _n_features(parts: Mapping[str, OwnPart]) -> int:
+    return next(iter(parts.values())).hashes.n_features

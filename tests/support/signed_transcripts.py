@@ -171,3 +171,8 @@ def federation_with_a_void(folder: Path) -> Federation:
         age(federation, late, 3601)
     until_waiting(federation, there)
     return federation
+
+
+def outcomes(federation: Federation) -> list[tuple[int, int, str]]:
+    """Round, attempt and outcome of all attempts found."""
+    return [(found.round_no, found.attempt, found.outcome) for found in run_audit(federation).attempts]

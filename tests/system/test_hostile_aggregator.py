@@ -15,7 +15,6 @@ from pipeline.home.round_files import RoundFiles
 from pipeline.home.round_state import stored_start
 from pipeline.plan.plan import read_plan
 from secure.ciphertexts.parameters import seal_parameters
-from secure.encoding.roster import Roster
 from secure.errors import (
     BadRoster,
     PayloadMismatch,
@@ -24,7 +23,6 @@ from secure.errors import (
     TagMismatch,
     UpdateOutOfRange,
     WrongAttempt,
-    WrongRelease,
     WrongRoster,
     WrongRound,
 )
@@ -32,18 +30,25 @@ from secure.keys.group import GroupSecret
 from secure.keys.keys import load_private_keys
 from secure.messages.message_name import MessageName
 from secure.messages.messages import payload_digest
-from secure.sealing.add import add_updates
 from secure.sealing.masks import released
 from secure.sealing.open_sum import check_sum
 from secure.sealing.release import ReleaseSeed
-from tests.support.federation import AGGREGATOR, Federation, age, step, until_waiting
+from tests.support.federation import AGGREGATOR, Federation, until_waiting
+from tests.support.hostile.aggregator import (
+    ALL,
+    ROSTER,
+    SUM,
+    VOID,
+    add,
+    drive,
+    has_sealed,
+    post_sum,
+    refuses,
+    release_of,
+    roster_of,
+)
 from tests.support.hostile_members import OTHER, call_roster, post, ready_digests
-from tests.support.signed_transcripts import body_of, digest_of, rewrite, say, update_of
-
-ALL = ("P01", "P02", "P03", "P04")
-ROSTER = MessageName("roster", 1, 1, AGGREGATOR)
-SUM = MessageName("sum", 1, 1, AGGREGATOR)
-VOID = MessageName("void", 1, 1, AGGREGATOR)
+from tests.support.signed_transcripts import digest_of, rewrite, say, update_of
 
 
 @pytest.fixture
@@ -53,62 +58,9 @@ def called(ready: Federation, tmp_path: Path) -> Federation:
 
 
 @pytest.fixture
-def delivered(sealed: Federation, tmp_path: Path) -> Federation:
-    """All updates of round 1 are posted; the aggregator has posted neither sum nor void."""
-    return sealed.moved(tmp_path / "federation")
-
-
-@pytest.fixture
 def later(sealed_again: Federation, tmp_path: Path) -> Federation:
     """All updates of round 2 are posted."""
     return sealed_again.moved(tmp_path / "federation")
-
-
-def refuses(federation: Federation, name: str, error: type[Exception], said: str | None = None) -> None:
-    """The partner refuses, also when it is started again, and its state is that of the round it was in."""
-    before = federation.home(name).rounds_started()
-    for _ in range(2):
-        with pytest.raises(error, match=said):
-            drive(federation, name)
-    assert federation.home(name).rounds_started() == before
-
-
-def drive(federation: Federation, name: str) -> None:
-    """Let one newly opened partner advance until it waits."""
-    partner = federation.partner(name)
-    while step(partner) == "on":
-        pass
-
-
-def has_sealed(federation: Federation, name: str, attempt: int = 1) -> bool:
-    """Whether the partner made or posted a sealed update."""
-    update = update_of(name, 1, attempt)
-    return federation.payload(update).exists() or federation.home(name).outbox(update.payload).exists()
-
-
-def add(federation: Federation, roster: MessageName, updates: dict[str, Path]) -> Path:
-    """Add any updates as the sum of a roster that was signed."""
-    plan = read_plan(federation.plan_file)
-    at = Roster(plan.digest, roster.round_no, roster.attempt, tuple(sorted(updates)), digest_of(federation, roster))
-    path = federation.folder / "hostile.sum"
-    add_updates(list(updates.values()), seal_parameters(plan.seal), path, roster=at)
-    return path
-
-
-def roster_of(federation: Federation) -> Roster:
-    """The roster of round 1 as it is posted, of all partners."""
-    return Roster(read_plan(federation.plan_file).digest, 1, 1, ALL, digest_of(federation, ROSTER))
-
-
-def release_of(name: str, attempt: int = 1) -> MessageName:
-    """A partner's release in round 1."""
-    return MessageName("release", 1, attempt, name)
-
-
-def post_sum(federation: Federation, total: Path, **listed: str) -> None:
-    """Sign a sum of round 1 that lists every member's update as it was posted, except for what is given."""
-    updates = {name: payload_digest(federation.payload(update_of(name))).sha256 for name in ALL}
-    post(federation, SUM, {"roster": digest_of(federation, ROSTER), "updates": updates | listed}, total)
 
 
 # ------------------------------------------------------------------------------------------------------- rosters
@@ -351,155 +303,6 @@ def test_a_sum_kept_from_a_partner_is_noticed(later: Federation, decoys: tuple[s
     shutil.rmtree(fresh.folder / "rounds")
     shutil.rmtree(fresh.folder / "inbox" / "round-0001")
     refuses(later, "P04", LeftBehind)
-
-
-# ------------------------------------------------------------------------------------------------------- releases
-
-
-@pytest.fixture(scope="module")
-def summed(sealed: Federation, tmp_path_factory: pytest.TempPathFactory) -> Federation:
-    """The sum of round 1 is posted; P01 has released, nobody else has looked. For reading only."""
-    federation = sealed.moved(tmp_path_factory.mktemp("summed") / "federation")
-    step(federation.aggregator())
-    drive(federation, "P01")
-    return federation
-
-
-@pytest.fixture
-def released_by_one(summed: Federation, tmp_path: Path) -> Federation:
-    """A copy in which anything may happen."""
-    return summed.moved(tmp_path / "federation")
-
-
-def refuses_release(federation: Federation, name: str, said: str, note: str = "") -> None:
-    """Equivocation at this partner, with this in its notes; it signs no further release."""
-    before = sorted(federation.home(name).outbox("").rglob("release.*.json"))
-    refuses(federation, name, Equivocation, said)
-    with pytest.raises(Equivocation) as caught:
-        drive(federation, name)
-    assert note in " ".join(getattr(caught.value, "__notes__", []))
-    assert sorted(federation.home(name).outbox("").rglob("release.*.json")) == before
-
-
-def remove_sum(federation: Federation, *seen_by: str) -> None:
-    """The aggregator takes its sum away, also from the inboxes of these partners."""
-    inboxes = [federation.home(name).inbox(SUM.manifest) for name in seen_by]
-    for path in (federation.posted(SUM), federation.payload(SUM), *inboxes):
-        path.unlink(missing_ok=True)
-
-
-def test_a_void_after_a_release_is_refused(released_by_one: Federation):
-    """Equivocation at who has released, and at everybody who sees the release: the aggregator signed a sum."""
-    federation = released_by_one
-    remove_sum(federation, "P01")
-    say(federation, VOID, {"roster": digest_of(federation, ROSTER), "missing": ["P02"]})
-    refuses_release(federation, "P01", "void, but P01 has released")
-    refuses_release(federation, "P02", "void, but P01 has released", "ask P01 for the aggregator's signed sum")
-
-
-def test_two_rosters_after_a_release_are_refused(released_by_one: Federation):
-    """Equivocation that names both rosters: at who has released, and at who was shown a void and the next roster."""
-    federation = released_by_one
-    first = digest_of(federation, ROSTER)
-    kept = {path: path.read_bytes() for path in map(federation.posted, (SUM, release_of("P01")))}
-    for path in kept:
-        path.unlink()
-    say(federation, VOID, {"roster": first, "missing": ["P01"]})
-    for name in ("P02", "P03", "P04"):
-        drive(federation, name)
-    second = call_roster(federation, ready_digests(federation, "P02", "P03", "P04", attempt=2), attempt=2)
-    federation.posted(VOID).unlink()
-    for path, data in kept.items():
-        path.write_bytes(data)
-    refuses_release(
-        federation, "P01", rf"roster {second} after a sum, expected roster {first}", "the aggregator signed"
-    )
-    federation.posted(SUM).unlink()
-    say(federation, VOID, {"roster": first, "missing": ["P01"]})
-    refuses_release(federation, "P02", "void, but P01 has released")
-    assert not has_sealed(federation, "P02", attempt=2)
-
-
-def test_a_release_for_another_roster_is_refused(released_by_one: Federation):
-    """Equivocation that names both rosters, though the release is rightly signed."""
-    at = digest_of(released_by_one, ROSTER)
-    say(released_by_one, release_of("P01"), body_of(released_by_one, release_of("P01")) | {"roster": OTHER})
-    refuses(released_by_one, "P02", Equivocation, f"P01 has roster {OTHER}, expected roster {at}")
-
-
-def test_a_wrong_seed_is_refused_and_its_sender_named(released_by_one: Federation):
-    """WrongRelease at all others, the aggregator too: the update commits to another seed; nobody opens the sum."""
-    body = body_of(released_by_one, release_of("P01")) | {"seed": "A" * 43 + "="}
-    say(released_by_one, release_of("P01"), body)
-    refuses(released_by_one, "P02", WrongRelease, r"release\.P01\.json.*P01 commits")
-    with pytest.raises(WrongRelease, match=r"release\.P01\.json.*P01 commits"):
-        step(released_by_one.aggregator())
-
-
-def test_a_home_restored_from_before_its_release_refuses(released_by_one: Federation, sealed: Federation):
-    """Equivocation: the exchange is the witness that it has released, whatever it is shown now."""
-    federation = released_by_one
-    shutil.rmtree(federation.home("P01").folder)
-    shutil.copytree(sealed.home("P01").folder, federation.home("P01").folder)
-    refuses_release(federation, "P01", "release.* lacks its own")
-    remove_sum(federation, "P01")
-    say(federation, VOID, {"roster": digest_of(federation, ROSTER), "missing": ["P02"]})
-    refuses_release(federation, "P01", "release.* lacks its own")
-
-
-def test_a_sum_without_every_updates_manifest_releases_nothing(delivered: Federation):
-    """A partner waits while a member's signed update is withheld: it may be for another roster."""
-    step(delivered.aggregator())
-    held = delivered.posted(update_of("P03"))
-    data = held.read_bytes()
-    held.unlink()
-    drive(delivered, "P01")
-    assert not delivered.posted(release_of("P01")).exists()
-    held.write_bytes(data)
-    drive(delivered, "P01")
-    assert delivered.posted(release_of("P01")).exists()
-
-
-def test_a_sum_that_lists_another_update_of_another_is_refused(delivered: Federation):
-    """Equivocation at every partner, though the sum itself is the roster's; nothing is released."""
-    total = add(delivered, ROSTER, {name: delivered.payload(update_of(name)) for name in ALL})
-    post_sum(delivered, total, P02=OTHER)
-    refuses_release(delivered, "P01", "update of P02 that is not the one it sealed")
-    assert not delivered.posted(release_of("P01")).exists()
-
-
-def test_after_a_wrong_tag_nothing_is_released(delivered: Federation):
-    """TagMismatch before the release: the seed would open whatever the aggregator keeps."""
-    post_sum(delivered, add(delivered, ROSTER, {name: delivered.payload(update_of(name)) for name in ALL}))
-    total = delivered.payload(SUM)
-    data = bytearray(total.read_bytes())
-    for position in range(len(data) // 4, len(data) // 4 + 64):
-        data[position] ^= 64  # also in high bytes of coefficients, beyond the noise
-    total.write_bytes(data)
-    post_sum(delivered, total)
-    refuses(delivered, "P01", TagMismatch)
-    assert not delivered.posted(release_of("P01")).exists()
-
-
-def test_an_aggregator_that_signed_a_sum_declares_no_void(sealed: Federation, released_by_one: Federation):
-    """Equivocation at a restored aggregator that would void what it has added."""
-    federation = released_by_one
-    shutil.rmtree(federation.home(AGGREGATOR).folder)
-    shutil.copytree(sealed.home(AGGREGATOR).folder, federation.home(AGGREGATOR).folder)
-    for path in (federation.posted(update_of("P02")), federation.home(AGGREGATOR).inbox(update_of("P02").manifest)):
-        path.unlink(missing_ok=True)
-    age(federation, ROSTER, 3601)
-    with pytest.raises(Equivocation, match=r"sum\.agg.* lacks its own"):
-        step(federation.aggregator())
-    assert not federation.posted(VOID).exists()
-
-
-def test_an_aggregator_that_signed_a_void_adds_nothing(delivered: Federation):
-    """Equivocation at a restored aggregator that would add what it has declared void."""
-    say(delivered, VOID, {"roster": digest_of(delivered, ROSTER), "missing": ["P02"]})
-    with pytest.raises(Equivocation, match=r"void\.agg.* lacks its own"):
-        step(delivered.aggregator())
-    assert not delivered.posted(SUM).exists()
 
 
 # ------------------------------------------------------------------------------------------------------- replays

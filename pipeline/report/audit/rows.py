@@ -9,24 +9,6 @@ from pipeline.report.numbers import NONE, count, percent
 
 RATES_HEADER = ["AUC [95 %]", *(f"TPR at FPR {100 * rate:g} %" for rate in FALSE_POSITIVE_RATES)]
 COLUMNS_HEADER = ["own compounds that set the column", "columns", "compounds that set such a column"]
-_ATTACKS = (
-    "Each row is an attack: it scores compounds, and takes those above a threshold for compounds that the training "
-    "had. TPR is the share of the training's compounds that it finds, FPR the share of the others that it takes for "
-    "them. An attack that knows nothing has an AUC of 0.5 and a TPR as large as the FPR. A rate needs ten expected "
-    "false positives: 100 others at 10 %, 1,000 at 1 %, 10,000 at 0.1 %."
-)
-_ATTACKED = (
-    "The attacker is given more than another partner has: structures, labels and settings of this partner. What is "
-    "attacked: the trunk, to which heads are fitted on other compounds than the judged one; trunk and this partner's "
-    "heads, which nobody is sent; the steps of the trunk from round to round, which all partners see."
-)
-_OTHERS = (
-    "Others are the compounds of validation and test fold and the canaries that were left out. Whole scaffolds are in "
-    "one fold, so these attacks also see whether a chemical series was trained on, which is easier to see than a "
-    "single compound. Canaries, and a shadow as target (a network trained without federation on a random half), are "
-    "free of that. The first trunk has seen no compound, and memberships are permuted: both rows must show nothing."
-)
-HOW_TO_READ = (_ATTACKS, _ATTACKED, _OTHERS)
 
 
 def views_rows(audit: Audit) -> list[list[str]]:
@@ -78,7 +60,7 @@ def rates_cells(rates: AuditRates) -> list[str]:
 
 
 def sentences(audit: Audit) -> list[str]:
-    """What the exact parts, the canaries and the missing parts say."""
+    """The exact parts, the canaries and the missing parts, as sentences."""
     columns, recovered = audit.columns, audit.reconstruction
     alone = columns.of_one()
     set_one = _of(alone.n_compounds, columns.n_compounds)

@@ -1,4 +1,4 @@
-"""All keys of audit.json: what a partner's releases tell about its compounds, as `hocket audit` measured it.
+"""All keys of audit.json: what a partner's releases reveal about its compounds, as `hocket audit` measured it.
 
 Private, for its counts may be small; `pipeline.report.audit.shared` makes what may be shared.
 """
@@ -40,7 +40,7 @@ class AuditRate(ReportPart):
 
 
 class AuditRates(ReportPart):
-    """How well scores tell members, which were trained on, from other compounds."""
+    """How well scores separate members, which were trained on, from other compounds."""
 
     n_members: int
     n_others: int
@@ -76,7 +76,7 @@ class AuditGroup(ReportPart):
 
 
 class AuditView(ReportPart):
-    """What one release tells about membership."""
+    """What one release reveals about membership."""
 
     name: ViewName
     attacks: list[AuditAttack]  # the main one first
@@ -86,7 +86,7 @@ class AuditView(ReportPart):
 
     @property
     def main(self) -> AuditAttack:
-        """The attack by which groups are judged; chosen before any figure is seen."""
+        """The attack by which groups are compared; chosen before any figure is seen."""
         return self.attacks[0]
 
     @property

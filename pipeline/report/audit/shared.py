@@ -22,7 +22,7 @@ class SharedAuditRate(ReportPart):
 
 
 class SharedAuditView(PartWithOptions):
-    """What one release tells about membership, by its strongest attack."""
+    """What one release reveals about membership, by its strongest attack."""
 
     name: ViewName
     attack: Annotated[str, Field(max_length=100)]
@@ -65,7 +65,7 @@ def shared_audit(audit: Audit) -> SharedAudit:
 
 
 def _rates(rates: AuditRates) -> list[SharedAuditRate]:
-    """Rates of fewer than five found or missed members would tell a small count by the interval: they are left out."""
+    """Leave out rates of fewer than five found or missed members: their interval would reveal the small count."""
     return [
         SharedAuditRate(
             false_positive_rate=rate.false_positive_rate,
@@ -83,7 +83,7 @@ def _is_large(share: float, n: int) -> bool:
 
 
 def _share(n_found: int, n_all: int) -> float | None:
-    """A share, if it tells no count below five; 0 is told."""
+    """A share, or None if it would reveal a count from one to four."""
     if 0 < n_found < FEWEST or 0 < n_all - n_found < FEWEST or n_all < FEWEST:
         return None
     return round(n_found / n_all, _SHARE_DIGITS)

@@ -1,4 +1,4 @@
-"""Log the trials of `hocket try` to MLflow, in a process of its own that never delays or fails the command."""
+"""Log the trials of `hocket try` to MLflow, in a separate process that never delays or fails the command."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ _LONGEST_S = 600.0  # for a store that is slow to answer; the next call of the c
 
 
 def log_tries(config_file: Path, folder: Path) -> bool:
-    """Log a finished search to the member's store; False if that failed, which the log beside the folder explains."""
+    """Log a finished search to the member's store; False if that failed, which the log next to the folder explains."""
     member = read_member(config_file, "partner")
     command = [sys.executable, "-P", "-m", "pipeline.runs.tries.mlflow_runs", str(member.config_file), str(folder)]
     with (folder.parent / "tracking.log").open("ab") as log:

@@ -72,7 +72,7 @@ def try_settings(config_file: Path, choices: Choices, log: Log | None = None) ->
         n_rounds = rounds_needed(rungs)
         reporter.report(
             f"candidates: {len(candidates)}, at most {n_rounds} rounds of {plan.rounds.local_steps} steps in all, as "
-            f"{n_rounds / rungs[-1].n_rounds:.1f} local networks"
+            f"{n_rounds / rungs[-1].n_rounds:.1f} networks without federation"
         )
         folder = home.tries / _identity(data, plan, config, candidates, rungs)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

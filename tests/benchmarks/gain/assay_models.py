@@ -85,12 +85,12 @@ def scores_of_assay_models(
         loaded = Predictor(model.trunk, model.state, agreed.layout.trunk, agreed.trunk, member.training)
         shared = set(agreed.counts.shared_rows) if arm != "strongest" else set()
         heads = {task for row, tasks in member.held.items() if row in shared for task in tasks}
-        column = _model_of_regression(partner, own)
+        column = model_of_regression(partner, own)
         fitted = _fitted(own, loaded, heads, arm)
         for fold, number in FOLDS.items():
             rows = partner.training_set.rows_of(number)
             logits, values = fitted(rows)
-            found = _fold_scores(partner.training_set, rows, logits, values[:, column])
+            found = fold_scores(partner.training_set, rows, logits, values[:, column])
             tasks |= {f"{name}/{fold}/{metric}": scores for metric, scores in found.items()}
     return Scores(tasks, network.curve, network.facts)
 
@@ -156,14 +156,14 @@ def _best_of_six(own: AssayData, loaded: Predictor) -> list[tuple[LocalKind, boo
     return own.map(best, None)
 
 
-def _model_of_regression(partner: Partner, own: AssayData) -> NDArray[np.int64]:
+def model_of_regression(partner: Partner, own: AssayData) -> NDArray[np.int64]:
     """Number of each regression task's assay; -1: it has none."""
     number = {assay.input_assay_id: position for position, assay in enumerate(own.assays)}
     names = [task.input_assay_id for task in _prepared(partner).regression_tasks]
     return np.array([number.get(name, -1) for name in names], dtype=np.int64)
 
 
-def _fold_scores(
+def fold_scores(
     data: TrainingSet, rows: NDArray[np.int64], logits: NDArray[np.float32], values: NDArray[np.float32]
 ) -> dict[str, NDArray[np.floating]]:
     """Scores of all tasks, and predictions where something was measured."""
@@ -194,7 +194,7 @@ def pooled_assay_models(partners: Mapping[str, Partner]) -> Scores:
         }
         for name, partner in partners.items()
     }
-    for parts in _by_target(partners, own).values():
+    for parts in assays_by_target(partners, own).values():
         training = {name: own[name].training_part(assay) for name, (_, assay) in parts.items()}
         known = _joined([inputs[name][assay.rows] for name, assay in training.items()])
         values = np.concatenate([assay.values for assay in training.values()])
@@ -221,7 +221,7 @@ def pooled_assay_models(partners: Mapping[str, Partner]) -> Scores:
     return Scores({key: scores for name in partners for key, scores in _pooled_scores(name, partners, own, predicted)})
 
 
-def _by_target(
+def assays_by_target(
     partners: Mapping[str, Partner], own: Mapping[str, AssayData]
 ) -> dict[str, dict[str, tuple[int, Assay]]]:
     """By target: the partners that measure it, with the number of the assay and the assay."""
@@ -251,9 +251,9 @@ def _pooled_scores(
     of_task, sign = np.full(data.n_tasks, -1), np.ones(data.n_tasks, np.float32)
     for number, assay in enumerate(assays):
         of_task[list(assay.tasks)], sign[list(assay.tasks)] = number, assay.signs
-    column = _model_of_regression(partners[name], own[name])
+    column = model_of_regression(partners[name], own[name])
     for fold, number in FOLDS.items():
         values = np.column_stack([predicted[name][fold], np.zeros(predicted[name][fold].shape[0], np.float32)])
-        found = _fold_scores(data, data.rows_of(number), values[:, of_task] * sign, values[:, column])
+        found = fold_scores(data, data.rows_of(number), values[:, of_task] * sign, values[:, column])
         for metric, scores in found.items():
             yield f"{name}/{fold}/{metric}", scores

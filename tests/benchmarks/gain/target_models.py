@@ -20,7 +20,7 @@ from partners.target_models.conjugate_gradients import RidgeSettings
 from partners.target_models.min_hash import MinHashes
 from partners.target_models.own_part import OwnPart, TargetValues, predict_targets
 from partners.training_data.training_set import TrainingSet
-from tests.benchmarks.gain.assay_models import _assay_data, _by_target, _fold_scores, _model_of_regression
+from tests.benchmarks.gain.assay_models import assay_data, assays_by_target, fold_scores, model_of_regression
 from tests.benchmarks.gain.partners import Partner
 from tests.benchmarks.gain.scores import FOLDS, LOGITS, VALUES, Scores
 from tests.support.clear_targets import clear_ridges
@@ -45,8 +45,8 @@ def ridge_predictions(partners: Mapping[str, Partner], min_holders: int, setting
 
     The scores hold nothing but predictions, of both kinds: `ridge` and `prior`.
     """
-    own = {name: _assay_data(partner) for name, partner in partners.items()}
-    common = [held for held in _by_target(partners, own).values() if len(held) >= min_holders]
+    own = {name: assay_data(partner) for name, partner in partners.items()}
+    common = [held for held in assays_by_target(partners, own).values() if len(held) >= min_holders]
     parts, assays = {}, {}
     for name, data in own.items():
         inputs = data.inputs(np.arange(data.data.n_compounds))
@@ -113,7 +113,7 @@ def _at_labels(
     of_task, sign = np.full(data.n_tasks, -1), np.ones(data.n_tasks)
     for number, assay in enumerate(own.assays):
         of_task[list(assay.tasks)], sign[list(assay.tasks)] = number, assay.signs
-    y, y_regr, column = data.y[rows].tocoo(), data.y_regr[rows].tocoo(), _model_of_regression(partner, own)
+    y, y_regr, column = data.y[rows].tocoo(), data.y_regr[rows].tocoo(), model_of_regression(partner, own)
     return {
         f"{where}/{kind} {part}": found
         for kind, table in values.items()
@@ -161,7 +161,7 @@ def _scored(
         table = np.zeros((rows.size, n_columns), np.float32)
         table[row, column] = numbers
         tables.append(table)
-    return _fold_scores(data, rows, *tables)
+    return fold_scores(data, rows, *tables)
 
 
 def _mixed(theirs: Floats, ridge: Floats, share: float) -> Floats:

@@ -55,7 +55,7 @@ def cluster(dask: DaskProcesses) -> Iterator[DaskCluster]:
 def texts_in_order(cluster, texts, size=4):
     chunks = [list(range(start, min(start + size, len(texts)))) for start in range(0, len(texts), size)]
     made = dict[int, StepResult]()
-    for places, outcomes in cluster.outcomes(Trial(), texts, chunks, 60.0):
+    for places, outcomes in cluster.results(Trial(), texts, chunks, 60.0):
         assert not made.keys() & set(places)
         made |= dict(zip(places, outcomes, strict=True))
     return [made[i] for i in range(len(texts))]
@@ -177,7 +177,7 @@ def test_a_scheduler_that_goes_is_told_and_the_rest_goes_on_from_the_cache(tmp_p
 def test_a_scheduler_that_stands_still_is_told(tmp_path, monkeypatch):
     """Its connections hold and nothing comes: an error after a while, and the end of the block holds nobody up."""
     with DaskProcesses(tmp_path) as dask, DaskCluster(dask.add_worker().address) as cluster:
-        outcomes = cluster.outcomes(Trial(), ["a"] * 40, [[i] for i in range(40)], 60.0)
+        outcomes = cluster.results(Trial(), ["a"] * 40, [[i] for i in range(40)], 60.0)
         next(outcomes)
         monkeypatch.setattr(cluster_module, "_CONNECT_S", 3.0)  # not before: a busy machine may take longer
         dask.stop_scheduler()
@@ -188,7 +188,7 @@ def test_a_scheduler_that_stands_still_is_told(tmp_path, monkeypatch):
 def test_without_workers_for_too_long_it_gives_up(tmp_path):
     """The last worker goes and none comes: an error, after the patience, instead of a wait without end."""
     with DaskProcesses(tmp_path) as dask, DaskCluster(dask.add_worker().address) as cluster:
-        outcomes = cluster.outcomes(Trial(), ["a"] * 40, [[i] for i in range(40)], 60.0)
+        outcomes = cluster.results(Trial(), ["a"] * 40, [[i] for i in range(40)], 60.0)
         next(outcomes)
         cluster._patience_s = 4.0  # not before: a busy machine may take longer
         dask.kill_workers()

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from partners.audit.canaries import Canary, TooManyCanaries, canary_rows, draw_canaries, left_out_rows
 from partners.audit.columns import column_table
-from partners.audit.incoming import jumps, look_at
+from partners.audit.incoming import jumps, measure_trunk
 from partners.audit.reconstruction import reconstruct
 from partners.training.training import train_round
 from tests.support.partners.synthetic import TRAINING, small_set, small_trunk
@@ -56,13 +56,13 @@ def test_a_trunk_that_was_trained_is_not_warned_of_and_a_trap_is():
     for round_no in range(5):
         trained = train_round(data, trunks[-1], None, layout, trunk_settings, TRAINING, round_no, 20)
         trunks.append(trunks[-1] + trained.trunk_change)
-    looks = [look_at(i + 1, trunk, layout, trunk_settings, x) for i, trunk in enumerate(trunks)]
+    looks = [measure_trunk(i + 1, trunk, layout, trunk_settings, x) for i, trunk in enumerate(trunks)]
     assert [jumps(looks[:i], look) for i, look in enumerate(looks)] == [[]] * 6
 
     def warned(change: object, before: int = 5) -> list[str]:
         trap = trunks[-1].copy()
         change(layout.views(trap))  # type: ignore[operator]
-        return jumps(looks[:before], look_at(7, trap, layout, trunk_settings, x))
+        return jumps(looks[:before], measure_trunk(7, trap, layout, trunk_settings, x))
 
     def one_unit(views: dict[str, np.ndarray]) -> None:
         views["trunk.0.weight"][:, 3] *= 100

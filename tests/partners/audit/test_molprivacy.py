@@ -1,6 +1,7 @@
 """LiRA and RMIA against molprivacy's own attacks, on its network's outputs for its AMES data.
 
-`molprivacy.npz` was written by `tests/benchmarks/molprivacy_scores.py`: 3,264 members, 1,632 others, ten shadow models.
+`molprivacy.npz` was written by `tests/benchmarks/peers/molprivacy_scores.py`: 3,264 members, 1,632 others, ten shadow
+models.
 """
 
 from collections.abc import Mapping

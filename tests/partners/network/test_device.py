@@ -8,7 +8,7 @@ import torch
 
 from partners.errors import DeviceMissing
 from partners.network.batches import BatchMaker
-from partners.network.device import arithmetic
+from partners.network.device import arithmetic, device_of
 from partners.network.model import Dropout, Network
 from partners.settings import Training
 from partners.training.training import first_state, train_round
@@ -36,6 +36,37 @@ def test_a_gpu_without_bfloat16_is_refused():
         arithmetic(Training(device="cuda", precision="bfloat16")),
     ):
         pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "has_gpu", "expected"),
+    [
+        ("auto", "float32", True, "cuda"),
+        ("auto", "float32", False, "cpu"),
+        ("auto", "bfloat16", True, "cpu"),
+        ("cpu", "float32", True, "cpu"),
+        ("cuda", "float32", False, "cuda"),
+    ],
+)
+def test_auto_is_the_gpu_that_can_compute_so(device: str, precision: str, *, has_gpu: bool, expected: str):
+    """A GPU without bfloat16 is none for these settings; a device that is named is never replaced."""
+    with (
+        mock.patch("torch.cuda.is_available", return_value=has_gpu),
+        mock.patch("torch.cuda.is_bf16_supported", return_value=False),
+    ):
+        assert device_of(Training(device=device, precision=precision)) == expected
+
+
+def test_auto_without_a_gpu_trains_as_the_cpu_does():
+    """The same bits, validation included."""
+    layout, trunk, settings = small_trunk(8)
+    with mock.patch("torch.cuda.is_available", return_value=False):
+        auto, cpu = (
+            train_round(small_set(), trunk, None, layout, settings, Training(device=device, batch_size=32), 0, 3)
+            for device in ("auto", "cpu")
+        )
+    np.testing.assert_array_equal(auto.trunk_change, cpu.trunk_change)
+    np.testing.assert_array_equal(auto.losses, cpu.losses)
 
 
 @pytest.mark.parametrize(("precision", "inside"), [("float32", "highest"), ("tf32", "high")])

@@ -21,10 +21,10 @@ from partners.assay_models.yardstick import Yardstick
 from partners.errors import CheckpointDamaged
 from partners.files.checkpoint import Checkpoint, save_checkpoint
 from partners.network.trunk import trunk_layout
-from partners.new_assays.choice import choose_new
 from partners.new_assays.extension import Extension, extension_facts
 from partners.new_assays.fit import FitJob, fit_extension, fit_extensions
 from partners.new_assays.folds import cross_validation_folds
+from partners.new_assays.kept_model import choose_new
 from partners.new_assays.new_assay import NewAssay, for_few_labels, new_assays
 from tests.support.partners.prepared_matrices import prepared_matrices
 

@@ -178,9 +178,9 @@ def test_inspect_of_what_only_some_homes_hold(done: Federation):
     assert "MLflow run" in hocket("inspect", done.home("P01").tracked).stdout
     attempt = RoundFiles(done.home("P01").training(3), read_plan(done.plan_file).layout)
     attempt.write_residual(np.zeros(4, np.float32), 0.5)
-    leftover = attempt.folder / "leftover.safetensors"
-    kind = hocket("inspect", leftover).stdout.splitlines()[0]
-    assert "left over" in kind
+    residual = attempt.folder / "leftover.safetensors"
+    kind = hocket("inspect", residual).stdout.splitlines()[0]
+    assert "residual" in kind
     assert kind.endswith("(private)")
 
 

@@ -409,7 +409,6 @@ def test_try(golden: Golden, fresh: Federation, monkeypatch: pytest.MonkeyPatch)
     with golden.session(fresh.folder) as run:
         run("hocket try --help")
         run("hocket try P01/partner.toml --trials 1 --rounds 1")
-        run("hocket try P02/partner.toml --trials 1 --rounds 1", "before the deal is received")
         run("hocket try P01/partner.toml --hidden large")
         run("hocket try P01/partner.toml --dropout 1")
         run("hocket try P01/partner.toml --partners 100", "more than the plan allows")

@@ -183,7 +183,7 @@ def test_counts_of_an_earlier_version_are_explained(plan: Plan, home: Home):
     home.catalogue.write_text(json.dumps({key: value for key, value in table.items() if key != "min_partners"}))
     with pytest.raises(ConfigError, match=r"catalogue\.json: .*\bearlier version") as caught:
         known_holders(plan, home)
-    assert "begin anew" in "".join(caught.value.__notes__)
+    assert "federation.id" in "".join(caught.value.__notes__)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pipeline.protocol.open_mailbox import open_partner_mailbox
 from secure.encoding.roster import Roster
 from secure.messages.message_name import MessageName
 from tests.support.federation import AGGREGATOR, Federation, step, until_waiting
+from tests.support.signed_transcripts import NOW, body_of, digest_of, ready_of, say
 
 ALL = ("P01", "P02", "P03", "P04")
 
@@ -41,6 +42,19 @@ def test_a_roster_of_another_trunk_is_refused(sealed: Federation):
     """A roster of another trunk is refused, because an update is a change of one trunk."""
     with pytest.raises(Diverged, match="expected 000000000000"):
         attempt_of(sealed, "P01", trunk="0" * 64).stage()
+
+
+def test_a_roster_with_a_ready_of_another_trunk_is_refused(ready: Federation, tmp_path: Path):
+    """An aggregator that calls it all the same gets no update: a joiner, too, seals for the trunk of all only."""
+    federation, other = ready.moved(tmp_path / "f"), ready_of("P02")
+    attempt = attempt_of(federation, "P01")
+    say(federation, other, body_of(federation, other) | {"trunk": "0" * 64})
+    members = {name: digest_of(federation, ready_of(name)) for name in ALL}
+    say(federation, attempt.theirs("roster"), {"members": members, "trunk": attempt.trunk}, time=NOW)
+    roster = attempt.stage()
+    assert isinstance(roster, Roster)
+    with pytest.raises(Diverged, match=r"P02 has trunk 000000000000"):
+        attempt.check_readies(roster, {})
 
 
 def test_the_sum_ends_an_attempt(sealed: Federation, tmp_path: Path):

@@ -61,6 +61,7 @@ def younger(exported: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
     return federation
 
 
+@pytest.mark.slow
 def test_round_1_begins_from_the_file(exported: dict[str, str], younger: Federation) -> None:
     """All partners are ready with the digest of its shared columns, in the order that the structure seed gives."""
     plan, home = read_plan(younger.plan_file), younger.home("P01")
@@ -82,6 +83,7 @@ def test_round_1_begins_from_the_file(exported: dict[str, str], younger: Federat
         assert ready["body"]["trunk"] == expected
 
 
+@pytest.mark.slow
 def test_an_auditor_checks_the_rest(exported: dict[str, str], younger: Federation) -> None:
     """Without the structure seed it cannot compute the first trunk, and says so; it needs no file."""
     plan, exchange = read_plan(younger.plan_file), Exchange(f"file://{younger.exchange}")

@@ -21,8 +21,8 @@ from partners.assay_models.forest import fit_forest
 from partners.assay_models.gaussian_process import fit_gaussian_process
 from partners.assay_models.inputs import Inputs, kernel
 from partners.network.trunk import trunk_layout
-from partners.new_assays.choice import KeptModel
 from partners.new_assays.extension import Extension
+from partners.new_assays.kept_model import KeptModel
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
 from pipeline.model.description import Description

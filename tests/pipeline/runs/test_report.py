@@ -90,7 +90,7 @@ def test_without_the_local_model_there_is_nothing_to_compare(done: Federation):
     """The error says which file to remove, so that the run trains the local model again."""
     report_file(done.home("P01")).unlink()
     (done.home("P01").baseline / "local.safetensors").unlink()
-    with pytest.raises(NotYet, match="local network") as caught:
+    with pytest.raises(NotYet, match="without federation is missing") as caught:
         current_report(done.config("P01"))
     assert any("finished.json" in note for note in caught.value.__notes__)
 

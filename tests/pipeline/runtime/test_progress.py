@@ -29,11 +29,12 @@ def test_without_a_terminal_lines_tell_how_far_with_what_and_how_long(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     """Every ten seconds a line with the count, the loss and scores if any, and the seconds left at this pace."""
-    monkeypatch.setattr(pipeline.runtime.progress, "time", _Clock())
-    with ProgressReporter("P01").progress("round 3: training") as progress:
+    clock = _Clock()
+    monkeypatch.setattr(pipeline.runtime.progress, "time", clock)
+    with ProgressReporter("P01", clock=clock.monotonic).progress("round 3: training") as progress:
         for step in range(1, 41):
             progress(step, 40, f"loss {1 / step:.4f}, validation loss 0.5000")
-    with ProgressReporter("P01").progress("sealing") as progress:
+    with ProgressReporter("P01", clock=clock.monotonic).progress("sealing") as progress:
         for chunk in range(1, 15):
             progress(chunk, 14)
     lines = capsys.readouterr().err.splitlines()
@@ -50,7 +51,7 @@ def test_what_a_step_took_to_start_is_not_in_the_time_left(
     """A minute of start-up, then a step a second: the first line has no time left, the second that of the pace."""
     clock = _Clock()
     monkeypatch.setattr(pipeline.runtime.progress, "time", clock)
-    with ProgressReporter("P01").progress("round 1: training") as progress:
+    with ProgressReporter("P01", clock=clock.monotonic).progress("round 1: training") as progress:
         clock.now += 60
         for step in range(1, 31):
             progress(step, 100)
@@ -63,8 +64,9 @@ def test_what_was_done_before_is_not_in_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     """Work of an earlier start does not count, and each part of a step has its own pace."""
-    monkeypatch.setattr(pipeline.runtime.progress, "time", _Clock())
-    with ProgressReporter("P01").progress("preparing compounds") as progress:
+    clock = _Clock()
+    monkeypatch.setattr(pipeline.runtime.progress, "time", clock)
+    with ProgressReporter("P01", clock=clock.monotonic).progress("preparing compounds") as progress:
         for done in range(9000, 9011):
             progress(done, 10_000)
         for done in range(20):

@@ -96,6 +96,60 @@ def test_a_catalogues_file_is_found_from_the_new_place(tmp_path: Path) -> None:
     assert revision(federation, tmp_path / "there", rounds="+1").catalogue.tasks[0].id == "C1"
 
 
+def test_a_new_card_is_that_of_a_joiner(four: Federation, tmp_path: Path) -> None:
+    """The custodian is its sponsor by default; counts are capped from now on, and stay so; there is room for all."""
+    card = parse_card(new_keys("P05", "partner", tmp_path / "P05", None), "P05")
+    plan = revision(four, tmp_path, rounds="+1", cards=[card], leaving=["P04"])
+    assert plan.continues
+    assert (plan.joiners, plan.continues.sponsor, plan.spare_holders) == (("P05",), "P01", 1)
+    third = tmp_path / "plan-3.toml"
+    third.write_text(revised(tmp_path / "plan-2.toml", Changes(rounds="+1"), third).text)
+    assert (read_plan(third).joiners, read_plan(third).spare_holders) == ((), 1)
+    assert revision(four, tmp_path, rounds="+1", cards=[card], sponsor="P02").seal.max_partners >= 5
+    assert revision(four, tmp_path, first_round=1, cards=[card]).joiners == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('joiners = ["P05"]', 'joiners = ["P09"]'),
+        ('sponsor = "P02"', 'sponsor = "P05"'),
+        ('sponsor = "P02"', 'sponsor = ""'),
+        ("spare_holders = 0", ""),
+        ("round = 3", "round = 1"),
+    ],
+)
+def test_an_impossible_joining_is_refused(four: Federation, tmp_path: Path, old: str, new: str) -> None:
+    """A joiner without a card, a sponsor that joins itself, none at all, exact counts, round 1."""
+    card = parse_card(new_keys("P05", "partner", tmp_path / "P05", None), "P05")
+    revision(four, tmp_path, rounds="+1", cards=[card], sponsor="P02")
+    file = tmp_path / "plan-2.toml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=r"joiners|sponsor"):
+        read_plan(file)
+
+
+@pytest.mark.parametrize(
+    ("role", "leaving", "words"), [("aggregator", [], "another name"), ("partner", ["P02"], "leaves")]
+)
+def test_a_card_that_contradicts_the_rest_is_refused(
+    four: Federation, tmp_path: Path, role: str, leaving: list[str], words: str
+) -> None:
+    """An aggregator with a partner's name would replace that partner; who leaves needs no card."""
+    card = parse_card(new_keys("P02", role, tmp_path / "P02", None), "P02")
+    with pytest.raises(ConfigError, match=words):
+        revision(four, tmp_path, rounds="+1", cards=[card], leaving=leaving)
+
+
+def test_no_revision_begins_before_the_one_it_continues(four: Federation, tmp_path: Path) -> None:
+    """Rounds before its first are another plan's."""
+    revision(four, tmp_path, rounds="+1")
+    with pytest.raises(ConfigError, match="begins with round 3"):
+        revised(tmp_path / "plan-2.toml", Changes(rounds="9", first_round=2), tmp_path / "plan-3.toml")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

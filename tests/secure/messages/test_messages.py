@@ -30,6 +30,7 @@ HUB = PrivateKeys.generate("hub", "aggregator")
 BODIES = {
     "deal": {"group": OTHER},
     "pairing": {"group": OTHER},
+    "handover": {"state": OTHER},
     "ready": {"trunk": TRUNK, "preparation": OTHER, "confirmations": {"birch": "A" * 22 + "=="}},
     "roster": {"members": {"ash": OTHER, "birch": OTHER, "cedar": OTHER}, "trunk": TRUNK},
     "update": {"roster": OTHER, "release_commitment": OTHER},
@@ -39,13 +40,13 @@ BODIES = {
     "alive": {"round": 3, "attempt": 1, "step": "training"},
     "trouble": {"round": 0, "attempt": 0, "step": "preparation", "exit_code": 3},
 }
-WITH_PAYLOAD = {"deal", "pairing", "update", "sum"}
+WITH_PAYLOAD = {"deal", "pairing", "handover", "update", "sum"}
 BY_HUB = {"roster", "sum", "void"}
 SIGNS = {"alive", "trouble"}
 
 
 def place(kind):
-    return (0, 0) if kind in {"deal", "pairing", *SIGNS} else (3, 1)
+    return (0, 0) if kind in {"deal", "pairing", "handover", *SIGNS} else (3, 1)
 
 
 def signed_manifest(kind: str, keys: PrivateKeys | None = None, **change: object) -> bytes:

@@ -80,6 +80,8 @@ def canonical_plan(text: str, defaults: dict) -> bytes:
     if "start_digest" in table.get("trunk", {}):
         plan["trunk"]["start_digest"] = table["trunk"]["start_digest"]
     plan |= {key: {"unreleased": []} | table[key] for key in ("continues",) if key in table}
+    if "spare_holders" in table.get("continues", {}):
+        plan["continues"] = {"joiners": [], "sponsor": ""} | plan["continues"]
     if "privacy" in table:
         noise = {"clip_norm": 1.0, "noise_multiplier": None, "most_noise": 20.0}
         given = noise | table["privacy"]

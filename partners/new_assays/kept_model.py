@@ -17,7 +17,7 @@ from partners.settings import LocalKind
 # One kind of model instead of the mean of both needs a gain of a whole standard error: the mean is rarely the worst.
 _KIND_MARGIN = 1.0
 # The trunk gains much where another partner measures the target and costs little where none does. So with few labels,
-# which hardly tell, it is taken unless it is worse by a standard error; with more, if it is better at all. A margin
+# which show little, it is taken unless it is worse by a standard error; with more, if it is better at all. A margin
 # above 0, a quarter of an error, lost a quarter of the gain at 20 labels (tests/benchmarks/new_assays.py, validation).
 _FEW = 50  # compounds
 _TRUNK_MARGIN = {True: -1.0, False: 0.0}  # for few compounds, for more
@@ -50,10 +50,10 @@ def choose_new(yardstick: Yardstick, alone: Predicted, on_trunk: Predicted, fold
     gain, error = comparison.gain(alone[first], on_trunk[second])
     needed = _TRUNK_MARGIN[n < _FEW] * error
     keeps = gain > needed
-    verdict = "kept" if keeps else "not kept"
+    outcome = "kept" if keeps else "not kept"
     measure = "average precision" if yardstick.signs.size else "correlation"
     reason = (
-        f"{second} on the trunk {verdict}: {measure} {gain:+.3f} over {first} without it, "
+        f"{second} on the trunk {outcome}: {measure} {gain:+.3f} over {first} without it, "
         f"needed more than {needed:+.3f}; {folds}"
     )
     return KeptModel(first, second, bool(keeps), reason)

@@ -1,6 +1,6 @@
 """Evenness of folds by method, share of the test fold with a near twin in training, and cost of a million.
 
-    python tests/benchmarks/fold_methods.py [DATA/dev_p5/P02] [--seeds 20] [--million]
+    python tests/benchmarks/preparation/fold_methods.py [DATA/dev_p5/P02] [--seeds 20] [--million]
 
 Of one partner's T2, tautomers as drawn: over the seeds, the mean and worst share of the largest of five folds; and the
 share of compounds (2,500 of them) of which another fold holds one with Tanimoto similarity >= 0.6.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from scipy import sparse
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # data_prep.py beside this script is not the package
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # run as a script
 
 from data_prep.folds.folds import Scaffolds, assign_folds, needs_fold_scaffolds
 from data_prep.settings import Chemistry, Fingerprint, Folds
@@ -27,7 +27,7 @@ from data_prep.tables.tables import read_structures
 
 tell = Console(highlight=False, soft_wrap=True).print
 
-SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[4] / "shared"))
 METHODS = {
     "scaffold": Folds(),
     "scaffold, balanced": Folds(scaffold_balanced=True),

@@ -4,7 +4,7 @@ Measured on some targets with as many measurements each as given, and multiplied
 checking and opening the sum of five partners, and the step of the iteration. Bytes follow from the parameters alone.
 Memory is that of the vectors that a partner holds in a step: three of the iteration, its part and the sum, 4 bytes each
 number. The trunk is that of `partners/README.md`'s tables, 4,096 bits and 512 units, in the same fixed point.
-usage: target_models_cost.py [targets] [measurements]
+usage: target_models/cost.py [targets] [measurements]
 """
 
 import sys
@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the consortium of the tests
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # for the consortium of the tests
 
 from partners.network.trunk import trunk_layout
 from partners.target_models.conjugate_gradients import Ridges, RidgeSettings

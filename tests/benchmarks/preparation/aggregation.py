@@ -1,7 +1,7 @@
 """Reading, checking and merging ten million activities: groups per second, CPU seconds and peak memory.
 
-The tables are made from a partner's real T0 and T1 (tests/benchmarks/activity_tables.py). Every measurement runs in a
-fresh process, with one polars thread and with two.
+The tables are made from a partner's real T0 and T1 (tests/support/data_prep/large_tables.py). Each measurement runs in
+a fresh process, with one polars thread and with two.
 
 usage: aggregation.py FOLDER_OF_T0_T1 [--rows 1e7] [--compounds 1e6] [--seed 1]
 """
@@ -20,7 +20,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # run as a script
 
 from data_prep.labels.activities import credible
 from data_prep.labels.catalogue import settle_catalogue
@@ -29,7 +29,7 @@ from data_prep.settings import Activities
 from data_prep.tables.tables import read_activities, read_assays
 from tests.support.data_prep.large_tables import write_large_tables
 
-SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+SHARED = Path(os.environ.get("HOCKET_SHARED", Path(__file__).resolve().parents[4] / "shared"))
 GROUPS_PER_S, CPU_S, PEAK_MB = 500_000.0, 60.0, 4096.0  # the limits, for ten million rows
 
 

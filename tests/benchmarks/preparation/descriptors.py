@@ -21,7 +21,7 @@ from rdkit.Chem import Descriptors
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))  # the child processes find the folders by it
 
 from data_prep.descriptors.listed import DESCRIPTORS  # noqa: E402
