@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.prepared import read_prepared
+from hocket import open_model
 from pipeline.audit.provenance import check_model
 from pipeline.errors import ConfigError, ExitCode, WrongProvenance
 from pipeline.home.paths import Home
@@ -223,6 +224,19 @@ def test_a_model_without_provenance(done: Federation):
         check(done)
     assert "hocket predict" in caught.value.__notes__[0]
     assert hocket("predict", done.config("P01"), "--list-tasks").exit_code == ExitCode.DONE
+
+
+def test_a_provenance_that_cannot_be_checked_is_warned_of(done: Federation, tmp_path: Path):
+    """One of another card, and none; `open_model` refuses one that names this home's card and is signed by another."""
+    (tmp_path / "new.csv").write_text("input_compound_id,smiles\nN1,CCO\n")
+    command = ("predict", done.config("P01"), tmp_path / "new.csv", "--output", tmp_path / "out.csv")
+    change(done, signer="P02")
+    with pytest.raises(BadSignature):
+        open_model(done.config("P01"))
+    change(done, signer="P02", members={"P01": "0" * 32})
+    assert PROVENANCE_FILE in hocket(*command).output
+    (done.home("P01").model / PROVENANCE_FILE).unlink()
+    assert PROVENANCE_FILE in hocket(*command).output
 
 
 def test_a_rebuilt_model_has_the_same_provenance(done: Federation):
