@@ -234,13 +234,21 @@ class TrainedFile:
     path: Path
     layout: TrunkLayout  # of the vector
 
-    def write(self, change: NDArray[np.float32], private: PartnerState, loss: float) -> None:
-        """Write the change (n_params,), heads and optimiser, and the mean loss, atomically."""
-        _save(self.path, Checkpoint(partner=private, facts={"loss": loss}, vectors={_CHANGE: change}))
+    def write(
+        self, change: NDArray[np.float32], private: PartnerState, loss: float, tasks: TaskKeys | None = None
+    ) -> None:
+        """Write the change (n_params,), heads, their tasks and optimiser, and the mean loss, atomically."""
+        facts: dict[str, Any] = {"loss": loss} | ({} if tasks is None else {"tasks": asdict(tasks)})
+        _save(self.path, Checkpoint(partner=private, facts=facts, vectors={_CHANGE: change}))
 
     def change(self) -> NDArray[np.float32]:
         """The change (n_params,) of the vector by training."""
         return load_checkpoint(self.path, self.layout, only=["vectors"]).vectors[_CHANGE]
+
+    @property
+    def tasks(self) -> TaskKeys | None:
+        """Tasks of the heads, in the order of their rows; None: not known."""
+        return _tasks(read_facts(self.path), self.path)
 
     def private(self) -> tuple[PartnerState, float]:
         """Heads and optimiser after training, and the mean loss."""
@@ -283,9 +291,9 @@ class TrunkFile:
         return load_checkpoint(self.path, self.layout, only=["trunk"]).need_trunk(self.path)
 
     @staticmethod
-    def write(path: Path, vector: NDArray[np.float32]) -> None:
-        """Write the vector (n_params,), atomically."""
-        _save(path, Checkpoint(vector))
+    def write(path: Path, vector: NDArray[np.float32], facts: Mapping[str, Any] | None = None) -> None:
+        """Write the vector (n_params,) and what the caller notes of it, JSON values, atomically."""
+        _save(path, Checkpoint(vector, facts=dict(facts or {})))
 
 
 def _provenance(facts: Mapping[str, Any], path: Path) -> Provenance:

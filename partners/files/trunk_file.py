@@ -22,6 +22,7 @@ def write_trunk(path: Path, trunk: NDArray[np.float32], layout: TrunkLayout) -> 
     check_trunk(trunk, layout)
     with atomic_path(path) as unfinished:
         save_file(layout.views(trunk), unfinished)
+        unfinished.chmod(0o600)  # whoever exports it decides who may read it
 
 
 def read_trunk(path: Path, layout: TrunkLayout) -> NDArray[np.float32]:

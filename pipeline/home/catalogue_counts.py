@@ -77,6 +77,7 @@ class Counted(Schema):
     counts: tuple[int, ...]  # how many partners hold each
     min_partners: int  # of that plan: rows that fewer hold have no place in the vector
     columns: CountedColumns | None = None  # None: not counted, all columns are in the vector
+    flagged_under: str | None = None  # digest of the plan that this partner's kept flags are of; None: none are kept
 
     @model_validator(mode="after")
     def _a_count_for_each(self) -> Self:
@@ -143,7 +144,8 @@ def capped(counted: Counted, spare_holders: int) -> Counted:
     columns = counted.columns
     if columns is not None:
         columns = columns.model_copy(update={"counts": of(columns.counts, columns.min_partners)})
-    return counted.model_copy(update={"counts": of(counted.counts, counted.min_partners), "columns": columns})
+    changes = {"counts": of(counted.counts, counted.min_partners), "columns": columns, "flagged_under": None}
+    return counted.model_copy(update=changes)
 
 
 def read_counted(home: Home) -> Counted | None:
@@ -196,10 +198,11 @@ def known_layout(plan: Plan, home: Home) -> TrunkLayout | None:
     return None if holders is None else holders.layout(plan)
 
 
-def keep_counts(plan: Plan, home: Home, counts: Sequence[int]) -> None:
+def keep_counts(plan: Plan, home: Home, counts: Sequence[int], flagged_under: str | None = None) -> None:
     """Write the counts of the counting round, which ends it.
 
-    counts : by task, then by input column if these are counted
+    counts        : by task, then by input column if these are counted
+    flagged_under : digest of the plan that this partner's kept flags are of
     """
     n_tasks = len(plan.catalogue.tasks)
     columns = CountedColumns(counts=tuple(counts[n_tasks:]), min_partners=plan.columns.min_partners)
@@ -210,6 +213,7 @@ def keep_counts(plan: Plan, home: Home, counts: Sequence[int]) -> None:
         counts=tuple(counts[:n_tasks]),
         min_partners=plan.catalogue.min_partners,
         columns=columns if plan.columns.are_counted else None,
+        flagged_under=flagged_under,
     )
     write_counted(home, counted)
 

@@ -11,6 +11,7 @@ from partners.network.input_columns import InputColumns
 from partners.training_data.column_flags import ColumnFlags
 from pipeline.errors import ConfigError
 from pipeline.home.catalogue_counts import Holders
+from pipeline.home.counted_flags import expect_counted_flags, must_flag_anew
 from pipeline.home.first_trunk import started_trunk
 from pipeline.home.json_files import read_json, write_json
 from pipeline.home.paths import Home
@@ -36,9 +37,13 @@ class OwnColumns(Schema):
 
 
 def obtain_flags(plan: Plan, home: Home, make: Callable[[], ColumnFlags]) -> ColumnFlags:
-    """What this partner flags under a plan: made once, and kept before anything is sealed."""
+    """What this partner flags under a plan: made once, and kept before anything is sealed.
+
+    A count under another plan gets the same flags: two counts would differ by what the tables gained in between.
+    Raises ConfigError for a damaged file, or if flags were sealed that the home no longer has.
+    """
     kept = _read(home) if home.columns.exists() else None
-    if kept is not None and kept.plan == plan.digest:
+    if kept is not None and not must_flag_anew(plan, home, home.columns, kept.plan):
         return _flags(kept)
     flags = make()
     own = OwnColumns(plan=plan.digest, flagged=tuple(flags.flagged.tolist()), withheld=tuple(flags.withheld.tolist()))
@@ -54,7 +59,9 @@ def input_columns(plan: Plan, home: Home, holders: Holders) -> InputColumns:
         error = ConfigError(f"{home.columns}: is missing, but {home.catalogue} was counted with what it says")
         error.add_note("restore the whole home, then go on under a revision of the plan: see secure/KEYS.md")
         raise error
-    flags = _flags(_read(home))
+    kept = _read(home)
+    expect_counted_flags(home, home.columns, kept.plan)
+    flags = _flags(kept)
     most = max(flags.flagged.max(initial=-1), flags.withheld.max(initial=-1))
     if most >= plan.layout.n_inputs:
         raise ConfigError(f"{home.columns}: found column {most}, expected columns below {plan.layout.n_inputs}")

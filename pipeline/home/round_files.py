@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from partners.files.round_checkpoint import ResidualFile, TrainedFile
 from partners.network.state import PartnerState
 from partners.network.trunk import TrunkLayout
+from partners.training_data.task_keys import TaskKeys
 from pipeline.errors import ConfigError
 from secure.files import remove_for_good
 
@@ -37,9 +38,15 @@ class RoundFiles:
         """Whether this round's training is done."""
         return self._trained.path.exists()
 
-    def write_trained(self, change: NDArray[np.float32], private: PartnerState, loss: float) -> None:
-        """Write the result of training: the change (n_params,) in the clear, heads and optimiser, the mean loss."""
-        self._trained.write(change, private, loss)
+    def write_trained(
+        self, change: NDArray[np.float32], private: PartnerState, loss: float, tasks: TaskKeys | None = None
+    ) -> None:
+        """Write the result of training: the change (n_params,) in the clear, heads, tasks and optimiser, mean loss."""
+        self._trained.write(change, private, loss, tasks)
+
+    def read_tasks(self) -> TaskKeys | None:
+        """Tasks of the trained heads, in the order of their rows; None: not known."""
+        return _existing(self._trained).tasks
 
     def read_change(self) -> NDArray[np.float32]:
         """The change (n_params,) of the trunk by training."""

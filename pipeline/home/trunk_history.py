@@ -46,14 +46,19 @@ class TrunkHistory:
         layout: TrunkLayout,
         trunk_settings: TrunkSettings,
         x: sparse.csr_matrix,
+        untrained: NDArray[np.float32] | None = None,
     ) -> list[str]:
         """Measure the trunk at the start of a round; return warnings of sizes far outside those of earlier rounds.
 
         vector, layout : of what is shared; x : (n_compounds, columns in the vector) of own training compounds
+        untrained      : drawn from the plan's seed, to compare a home's first trunk with if others trained it
         """
         looks = {look.round_no: look for look, _ in self.looks()}
         now = measure_trunk(round_no, vector, layout, trunk_settings, x)
-        texts = jumps([look for number, look in sorted(looks.items()) if number < round_no], now)
+        before = [look for number, look in sorted(looks.items()) if number < round_no]
+        if not before and untrained is not None:
+            before = [measure_trunk(round_no, untrained, layout, trunk_settings, x)]
+        texts = jumps(before, now)
         rows = [(look, past) for look, past in self.looks() if look.round_no != round_no] + [(now, texts)]
         rows.sort(key=lambda row: row[0].round_no)
         write_json(self._looks, {"looks": [asdict(look) | {"warnings": warnings} for look, warnings in rows]})

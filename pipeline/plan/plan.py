@@ -161,6 +161,11 @@ class Plan(Schema):
         return self
 
     def _check_privacy(self) -> None:
+        if self.trunk.start:
+            raise ValueError(
+                "trunk.start names a file, but [privacy] needs none: what that trunk tells of its training data is in "
+                "no ledger, so the epsilon of this federation would be too small"
+            )
         if self.seal.weights != "equal":
             raise ValueError(
                 f'seal.weights is "{self.seal.weights}", but [privacy] needs "equal": it would reveal numbers of labels'

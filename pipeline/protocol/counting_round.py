@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.catalogue_counts import keep_counts
+from pipeline.home.counted_flags import flagged_under
 from pipeline.home.round_files import RoundFiles
 from pipeline.plan.plan import COUNTING_ROUND
 from pipeline.protocol.enrolment import Enrolment
@@ -84,7 +85,7 @@ class CountingRound:
         self._check_counts(counts, len(openable.roster.members))
         rows, columns = counts[: self._n_tasks], counts[self._n_tasks :]
         self._check_shared(columns)
-        keep_counts(self._plan, self._home, counts.tolist())
+        keep_counts(self._plan, self._home, counts.tolist(), flagged_under(self._plan, self._home))
         if rows.size:
             n_shared = int(np.count_nonzero(rows >= self._plan.catalogue.min_partners))
             self._reporter.report(f"catalogue: {n_shared} of {rows.size} head rows are shared")

@@ -11,8 +11,11 @@ from partners.audit.incoming import MOST_COMPOUNDS
 from partners.files.round_checkpoint import Provenance, RoundStart
 from partners.network.kept_heads import keep_heads
 from partners.network.state import PartnerState
+from partners.network.trunk import initial_trunk
 from partners.training.local_round import LocalRound, RoundSettings, step_server, train_locally, validation_scores
 from partners.training.partner_data import PartnerData
+from partners.training_data.task_keys import TaskKeys
+from pipeline.errors import ConfigError
 from pipeline.exchange.mailbox import Mailbox
 from pipeline.home.catalogue_counts import Holders, counted_digest
 from pipeline.home.round_files import RoundFiles
@@ -71,8 +74,13 @@ class PartnerRounds:
         self._sweep_finished_rounds()
 
     def final(self) -> RoundStart:
-        """The federated model after the last round."""
-        return RoundStart.read(self._start.path, self._layout, to_predict=True)
+        """The federated model after the last round; raises ConfigError for heads of other tables than today's."""
+        start = RoundStart.read(self._start.path, self._layout, to_predict=True)
+        if start.private is not None and start.tasks not in (None, self._own.tasks):
+            error = ConfigError(f"{self._start.path}: its heads are of other tasks than today's tables have")
+            error.add_note("give the tables of the last round back, or go on under a revision with more rounds")
+            raise error
+        return start
 
     def advance(self) -> bool:
         """Do the next step; False after the last round.
@@ -135,7 +143,7 @@ class PartnerRounds:
         self._look_at_trunk()
         with self._measures.timed("train"):
             trained = self._train()
-        self._files.write_trained(trained.change, trained.private, trained.loss)
+        self._files.write_trained(trained.change, trained.private, trained.loss, self._own.tasks)
 
     def _look_at_trunk(self) -> None:
         """Warn, before training on it, of a trunk with sizes far outside those of the rounds before."""
@@ -143,7 +151,9 @@ class PartnerRounds:
         x = data.x[data.training_rows[:MOST_COMPOUNDS]]
         x = x if shared is None else x[:, shared]
         vector = self._start.vector()
-        for text in self._history.warnings(self._round_no, vector, self._layout, self.plan.trunk, x):
+        by_others = self.plan.trunk.start or self.mailbox.me in self.plan.joiners
+        untrained = initial_trunk(self._layout, self.plan.federation.seed, shared) if by_others else None
+        for text in self._history.warnings(self._round_no, vector, self._layout, self.plan.trunk, x, untrained):
             self._reporter.warn(f"round {self._round_no}: the trunk has sizes unlike earlier rounds: {text}")
 
     def _train(self) -> LocalRound:
@@ -157,7 +167,10 @@ class PartnerRounds:
 
     def _private(self) -> PartnerState | None:
         """Heads and optimiser of the round before, with fresh heads of tasks that the tables did not have then."""
-        private, before = self._start.private(), self._start.tasks
+        return self._for_todays_tables(self._start.private(), self._start.tasks)
+
+    def _for_todays_tables(self, private: PartnerState | None, before: TaskKeys | None) -> PartnerState | None:
+        """Heads and optimiser for today's tasks; before: the tasks that they were trained on."""
         if private is None or before is None or before == self._own.tasks:
             return private
         fresh = self._own.first_state(self._layout, self._start.vector(), self._seed)
@@ -252,6 +265,7 @@ class PartnerRounds:
                 self._budget.drop(self._round_no)
             return self._private(), self._start.residual()
         private, loss = self._files.read_private()
+        private = self._for_todays_tables(private, self._files.read_tasks())
         residual, clipped_share = self._files.read_residual()
         change_norm = float(np.linalg.norm(self._files.read_change()))
         self._measures.add({"loss_train": loss, "clipped_share": clipped_share, "update_norm": change_norm})

@@ -12,6 +12,7 @@ from data_prep.prepared import Prepared
 from partners.errors import CheckpointMismatch
 from partners.models.take_home import FittedModels, TrunkAndHeads, compare_models, fit_models
 from partners.network.input_columns import NO_COLUMNS
+from partners.network.trunk import initial_trunk
 from partners.training.baseline import Baseline, Budget, train_baseline
 from partners.training.partner_data import PartnerData
 from partners.training_data.column_flags import ColumnFlags, column_flags, compounds_by_column
@@ -24,7 +25,7 @@ from pipeline.exchange.mailbox import Mailbox
 from pipeline.exchange.storage import open_exchange
 from pipeline.home.canaries import left_out_of, obtain_canaries
 from pipeline.home.catalogue_counts import Holders, held_rows, known_holders, opposite_tasks
-from pipeline.home.first_trunk import expect_start, first_vector, keep_start
+from pipeline.home.first_trunk import expect_start, keep_start
 from pipeline.home.own_columns import input_columns, obtain_flags
 from pipeline.home.own_rows import flagged_rows, obtain_rows
 from pipeline.home.paths import Home
@@ -334,7 +335,7 @@ class PartnerRun:
             self._mailbox.plan,
             self._mailbox.plan.layout_with(own.counts.n_places),
         )  # all columns are its own
-        first = first_vector(plan, self.home, layout)
+        first = initial_trunk(layout, plan.federation.seed)  # never trunk.start's, which others have trained
         self.home.baseline.mkdir(parents=True, exist_ok=True)
         with self._reporter.progress("training the network without federation") as progress:
             return train_baseline(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import ExitCode, PipelineError
 from pipeline.exchange.storage import open_exchange
+from pipeline.home.paths import Home
 from pipeline.plan.member_configs import MemberConfig, PartnerConfig
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.setup.doctor_exchange import examine_begun, probe_exchange
@@ -128,6 +129,8 @@ def _tables(config: PartnerConfig, plan: Plan | None) -> Iterator[Finding]:
 
 def _by_plan(config: PartnerConfig, plan: Plan, checked: "CheckedTables") -> Iterator[Finding]:
     """What the plan's differential privacy and its catalogue mean for these tables."""
+    if plan.trunk.start:
+        yield from examined("plan", lambda: _start(config, plan))
     if plan.privacy is not None:
         from pipeline.setup.epsilon_reach import examine_reach  # noqa: PLC0415 -- few plans need it
 
@@ -136,6 +139,14 @@ def _by_plan(config: PartnerConfig, plan: Plan, checked: "CheckedTables") -> Ite
         from pipeline.setup.own_catalogue import examine_catalogue  # noqa: PLC0415 -- polars; the aggregator has none
 
         yield examine_catalogue(config, plan)
+
+
+def _start(config: PartnerConfig, plan: Plan) -> Iterator[Finding]:
+    """Check the trunk that the plan begins from."""
+    from pipeline.home.first_trunk import expect_start  # noqa: PLC0415 -- safetensors; the aggregator has none
+
+    expect_start(config.plan_file, plan, Home(config.home_folder, plan.folder))
+    yield Finding("plan", f"begins from the trunk {plan.trunk.start}, whose digest is the plan's")
 
 
 def _forecast(checked: "CheckedTables") -> Iterator[Finding]:

@@ -80,13 +80,15 @@ def _at(table: Mapping[str, Any], key: str) -> object:
 def _cards(before: Plan, changes: Changes) -> list[Card]:
     """The members' cards, partners first, each sorted by name."""
     cards, gone = dict(before.cards), {*changes.leaving, *changes.unreleased}
-    if both := sorted(gone & {card.name for card in changes.cards}):
-        raise ConfigError(f"{', '.join(both)}: found a new card and that it leaves, expected one of them")
     if unknown := sorted(gone - set(before.partner_names)):
         raise ConfigError(f"{', '.join(unknown)}: cannot leave, expected one of the partners {before.partner_names}")
+    if odd := sorted(gone & {card.name for card in changes.cards}):
+        raise ConfigError(f"{', '.join(odd)}: leaves and has a new card, expected one of the two")
     for card in changes.cards:
-        if card.role == "aggregator" and card.name in before.partner_names:
-            raise ConfigError(f"{card.name}: found an aggregator's card with a partner's name, expected another name")
+        if (old := before.cards.get(card.name)) and old.role != card.role:
+            raise ConfigError(
+                f"card of {card.name}: found role {card.role}, but the plan has a {old.role} of that name"
+            )
         if card.role == "aggregator":
             del cards[next(name for name, old in cards.items() if old.role == "aggregator")]
         cards[card.name] = card
@@ -99,7 +101,9 @@ def _rounds(before: Plan, changes: Changes) -> dict[str, object]:
     n_rounds = n_before if rounds is None else int(rounds) + n_before * rounds.startswith("+")
     first = changes.first_round or n_before + 1
     if first < before.first_round:
-        raise ConfigError(f"--first-round {first}: the plan before begins with round {before.first_round}")
+        error = ConfigError(f"the revision goes on from round {first}, expected round {before.first_round} or later")
+        error.add_note("earlier rounds were held under a plan before this one, and a round is never held twice")
+        raise error
     if first > n_rounds:
         error = ConfigError(f"the revision goes on from round {first}, but has {n_rounds} rounds")
         error.add_note(f"--rounds +20 adds rounds after round {n_before}, the last of the plan before")

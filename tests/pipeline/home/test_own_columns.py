@@ -11,6 +11,7 @@ from partners.network.shared_head_rows import HolderCounts
 from partners.training_data.column_flags import ColumnFlags
 from pipeline.errors import ConfigError
 from pipeline.home.catalogue_counts import Holders, counted_digest, keep_counts, known_holders, known_layout
+from pipeline.home.counted_flags import flagged_under
 from pipeline.home.own_columns import input_columns, obtain_flags
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan
@@ -45,13 +46,18 @@ def never() -> ColumnFlags:
 
 
 def test_flags_are_made_once_for_a_plan(enrolled: Federation, plan: Plan, home: Home):
-    """Later they come from the file; another plan that counts again has its own."""
+    """Later they come from the file; after the count under every plan, before it another plan has its own."""
     assert obtain_flags(plan, home, lambda: FLAGS) is FLAGS
     again = obtain_flags(plan, home, never)
     assert (again.flagged.tolist(), again.withheld.tolist()) == ([1, 5, 511], [0, 7])
     other = plan_with(enrolled, columns={"withhold": 0.5})
     with pytest.raises(AssertionError, match="made again"):
         obtain_flags(other, home, never)
+    keep_counts(plan, home, COUNTS, flagged_under(plan, home))
+    assert obtain_flags(other, home, never).flagged.tolist() == [1, 5, 511]
+    home.columns.write_text(home.columns.read_text().replace(plan.digest, other.digest))
+    with pytest.raises(ConfigError, match="which were counted"):
+        input_columns(plan, home, Holders())
 
 
 def test_counts_and_flags_make_a_partners_part(plan: Plan, home: Home):

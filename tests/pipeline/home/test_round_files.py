@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from partners.training.training import seeded_state
+from partners.training_data.task_keys import TaskKeys
 from pipeline.errors import ConfigError
 from pipeline.home.round_files import RoundFiles
 from tests.support.partners.synthetic import TRAINING, small_set, small_trunk
@@ -23,7 +24,9 @@ def test_what_training_and_sealing_gave_comes_back(files: RoundFiles):
     """Change, heads, loss, residual and share, to the last bit."""
     state = seeded_state(small_set(), LAYOUT, TRAINING, 3)
     assert not files.is_trained
-    files.write_trained(TRUNK, state, 0.75)
+    tasks = TaskKeys(("A", "B"), ("C",))
+    files.write_trained(TRUNK, state, 0.75, tasks)
+    assert files.read_tasks() == tasks
     files.write_residual(TRUNK / 2, 0.25)
     assert files.is_trained
     np.testing.assert_array_equal(files.read_change(), TRUNK)

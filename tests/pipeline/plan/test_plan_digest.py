@@ -298,3 +298,10 @@ def test_privacy_needs_a_plan_that_counts_no_holders(table: Table):
     assert "columns.min_partners is 3" in refusal(private | {"columns": {}})
     assert "[catalogue]" in refusal(changed(private, "catalogue.tasks", [{"id": "C1", "threshold": 6.0}]))
     assert "[catalogue]" in refusal(private | {"catalogue": {"file": "tasks.csv", "sha256": "ab" * 32}})
+
+
+def test_privacy_needs_a_trunk_that_nobody_trained(table: Table):
+    """No ledger has what the trunk of a file tells."""
+    private = fitting(table) | {"privacy": PRIVACY}
+    start = {"start": "older.safetensors", "start_digest": "ab" * 32}
+    assert "trunk.start" in refusal(private | {"trunk": private.get("trunk", {}) | start})

@@ -9,13 +9,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from data_prep.folds.keyed import bit_permutation
+from partners.files.round_checkpoint import TrunkFile
 from partners.network.input_columns import InputColumns
 from partners.network.trunk import INPUT_WEIGHT, trunk_digest
 from pipeline.audit.verify import audit
 from pipeline.errors import ConfigError, ExitCode, WrongTrunk
 from pipeline.exchange.storage import Exchange
 from pipeline.home.catalogue_counts import known_holders
-from pipeline.home.first_trunk import first_vector
+from pipeline.home.first_trunk import expect_start, first_vector, keep_start
 from pipeline.plan.plan import read_plan
 from secure.ciphertexts.parameters import seal_parameters
 from secure.keys.group import GroupSecret
@@ -109,7 +110,32 @@ def test_another_trunk_is_refused_before_anything_is_posted(exported: dict[str, 
     file.unlink()
     with pytest.raises(ConfigError, match="is missing"):
         step(federation.partner("P02"))
+    file.mkdir()
+    with pytest.raises(ConfigError, match=r"older\.safetensors: cannot be read"):
+        step(federation.partner("P02"))
     assert not list(federation.exchange.rglob("pairing*"))
+
+
+def test_a_kept_trunk_of_another_file_or_order_is_written_again(exported: dict[str, str], tmp_path: Path) -> None:
+    """Its whole digest and the structure seed are checked, not its name alone."""
+    federation = begun(tmp_path / "f", exported)
+    plan, home = read_plan(federation.plan_file), federation.home("P02")
+    keep_start(federation.plan_file, plan, home, b"1" * 32)
+    kept = first_vector(plan, home, plan.layout)
+    keep_start(federation.plan_file, plan, home, b"2" * 32)
+    assert not np.array_equal(first_vector(plan, home, plan.layout), kept)
+    keep_start(federation.plan_file, plan, home, b"1" * 32)
+    np.testing.assert_array_equal(first_vector(plan, home, plan.layout), kept)
+    (federation.folder / "older.safetensors").unlink()
+    expect_start(federation.plan_file, plan, home)
+    TrunkFile.write(home.first_trunk(plan.trunk.start_digest), kept, {"start_digest": "ab" * 32})
+    with pytest.raises(ConfigError, match="is missing"):
+        expect_start(federation.plan_file, plan, home)
+
+
+def test_an_exported_trunk_is_for_its_owner(exported: dict[str, str]) -> None:
+    """Who exports it decides who reads it."""
+    assert Path(exported["trunk"]).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_start_needs_its_digest(tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
 """A finished federation goes on under a revision: from its trunk, server state and heads, also with other tables."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from partners.files.round_checkpoint import RoundStart
 from partners.network.state import HEAD_WEIGHT
 from partners.training.baseline import read_baseline
+from pipeline.errors import ConfigError
+from pipeline.home.round_files import TRAINED_FILE
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
 from pipeline.setup.keys import deal
-from tests.support.federation import Federation, run_all
+from tests.support.federation import Federation, run_all, run_to, step
 from tests.support.partner_tables import write_tables
 
 ALL = ("P01", "P02", "P03")
@@ -91,3 +95,29 @@ def test_compounds_keep_their_folds(finished: Federation, gone_on: Federation) -
     both = folds[0].keys() & folds[1].keys()
     assert len(both) > 50
     assert {key: folds[0][key] for key in both} == {key: folds[1][key] for key in both}
+
+
+@pytest.mark.slow
+def test_tables_that_change_between_training_and_opening(finished: Federation, tmp_path: Path) -> None:
+    """The heads of round 3 keep their tasks; after the last round there is no report of heads of other tables."""
+    federation = finished.moved(tmp_path / "f")
+    federation.revise(3, n_rounds=3)
+    deal(federation.plan_file, federation.home("P01").folder, None)
+    before, machines = start_of(federation, GROWN, 3), federation.members()
+    while not (federation.home(GROWN).training(3) / TRAINED_FILE).exists():
+        for machine in machines.values():
+            step(machine)
+    assert max(federation.home(GROWN).rounds_started()) == 3
+    write_tables(federation.folder / GROWN, GROWN, seed=1, n_compounds=150, catalogue=["NEW"])
+    run_to(federation, 4)
+    after = start_of(federation, GROWN, 4)
+    assert before.tasks
+    assert after.tasks
+    assert after.private
+    assert before.tasks != after.tasks
+    assert after.private.heads[HEAD_WEIGHT].shape[0] == len(after.tasks.classification)
+    write_tables(federation.folder / GROWN, GROWN, seed=1, n_compounds=150, catalogue=["OTHER"])
+    partner = federation.partner(GROWN)
+    with pytest.raises(ConfigError, match="of other tasks than today's tables"):
+        while step(partner) != "done":
+            pass

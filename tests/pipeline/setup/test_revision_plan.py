@@ -131,6 +131,23 @@ def test_an_impossible_joining_is_refused(four: Federation, tmp_path: Path, old:
         read_plan(file)
 
 
+def test_cards_that_contradict_the_plan_are_refused(four: Federation, tmp_path: Path) -> None:
+    """An aggregator with a partner's name would replace it; a member that leaves has no new card."""
+    aggregator = parse_card(new_keys("P02", "aggregator", tmp_path / "a", None), "a")
+    with pytest.raises(ConfigError, match="P02: found role aggregator"):
+        revision(four, tmp_path, rounds="+1", cards=[aggregator])
+    partner = parse_card(new_keys("P02", "partner", tmp_path / "p", None), "p")
+    with pytest.raises(ConfigError, match="P02: leaves and has a new card"):
+        revision(four, tmp_path, rounds="+1", cards=[partner], leaving=["P02"])
+
+
+def test_rounds_before_those_of_the_plan_are_refused(four: Federation, tmp_path: Path) -> None:
+    """A revision from round 2 is followed by none from round 1."""
+    revision(four, tmp_path, rounds="+1", first_round=2)
+    with pytest.raises(ConfigError, match="expected round 2 or later"):
+        revised(tmp_path / "plan-2.toml", Changes(rounds="+1", first_round=1), tmp_path / "plan-3.toml")
+
+
 @pytest.mark.parametrize(
     ("role", "leaving", "words"), [("aggregator", [], "another name"), ("partner", ["P02"], "leaves")]
 )
