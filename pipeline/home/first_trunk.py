@@ -72,10 +72,10 @@ def _read(plan_file: Path, plan: Plan) -> NDArray[np.float32]:
         missing = ConfigError(f"{file}: is missing, expected the trunk that the plan's trunk.start names")
         missing.add_note("take it from the member who sent the plan")
         raise missing from None
-    except OSError as error:
-        unreadable = ConfigError(f"{file}: cannot be read: {error.strerror or error}, expected a trunk's file")
+    except OSError as cause:
+        unreadable = ConfigError(f"{file}: cannot be read: {cause.strerror or cause}, expected a trunk's file")
         unreadable.add_note("trunk.start names a file in safetensors, which you may read")
-        raise unreadable from error
+        raise unreadable from cause
     except TrainingError as wrong:
         raise ConfigError(f"{file}: {wrong}") from wrong
     if (found := trunk_digest(trunk)) != expected:

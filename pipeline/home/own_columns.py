@@ -43,7 +43,8 @@ def obtain_flags(plan: Plan, home: Home, make: Callable[[], ColumnFlags]) -> Col
     Raises ConfigError for a damaged file, or if flags were sealed that the home no longer has.
     """
     kept = _read(home) if home.columns.exists() else None
-    if kept is not None and not must_flag_anew(plan, home, home.columns, kept.plan):
+    is_new = must_flag_anew(plan, home, home.columns, kept.plan if kept else None)
+    if kept is not None and not is_new:
         return _flags(kept)
     flags = make()
     own = OwnColumns(plan=plan.digest, flagged=tuple(flags.flagged.tolist()), withheld=tuple(flags.withheld.tolist()))

@@ -29,7 +29,8 @@ def obtain_rows(plan: Plan, home: Home, held: Collection[int]) -> list[int]:
     Raises ConfigError for a damaged file, or if flags were sealed that the home no longer has.
     """
     kept = _read(home) if home.rows.exists() else None
-    if must_flag_anew(plan, home, home.rows, kept.plan if kept else None):
+    is_new = must_flag_anew(plan, home, home.rows, kept.plan if kept else None)
+    if kept is None or is_new:
         kept = OwnRows(plan=plan.digest, tasks=tuple(plan.catalogue.tasks[row] for row in sorted(held)))
         write_json(home.rows, kept.model_dump(mode="json"))
     return _rows(plan, kept)

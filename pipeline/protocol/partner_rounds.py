@@ -264,8 +264,8 @@ class PartnerRounds:
                 self._files.remove()  # a training without an entry in the ledger would be taken for a lost ledger
                 self._budget.drop(self._round_no)
             return self._private(), self._start.residual()
-        private, loss = self._files.read_private()
-        private = self._for_todays_tables(private, self._files.read_tasks())
+        trained, loss = self._files.read_private()
+        private = self._for_todays_tables(trained, self._files.read_tasks())
         residual, clipped_share = self._files.read_residual()
         change_norm = float(np.linalg.norm(self._files.read_change()))
         self._measures.add({"loss_train": loss, "clipped_share": clipped_share, "update_norm": change_norm})

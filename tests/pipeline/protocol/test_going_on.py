@@ -8,7 +8,6 @@ import pytest
 from partners.files.round_checkpoint import RoundStart
 from partners.network.state import HEAD_WEIGHT
 from partners.training.baseline import read_baseline
-from pipeline.errors import ConfigError
 from pipeline.home.round_files import TRAINED_FILE
 from pipeline.plan.plan import read_plan
 from pipeline.report.report import read_report
@@ -99,14 +98,17 @@ def test_compounds_keep_their_folds(finished: Federation, gone_on: Federation) -
 
 @pytest.mark.slow
 def test_tables_that_change_between_training_and_opening(finished: Federation, tmp_path: Path) -> None:
-    """The heads of round 3 keep their tasks; after the last round there is no report of heads of other tables."""
+    """The heads of round 3 are not taken for those of the tables of today."""
     federation = finished.moved(tmp_path / "f")
     federation.revise(3, n_rounds=3)
     deal(federation.plan_file, federation.home("P01").folder, None)
     before, machines = start_of(federation, GROWN, 3), federation.members()
-    while not (federation.home(GROWN).training(3) / TRAINED_FILE).exists():
+    for _ in range(60):
+        if (federation.home(GROWN).training(3) / TRAINED_FILE).exists():
+            break
         for machine in machines.values():
             step(machine)
+    assert (federation.home(GROWN).training(3) / TRAINED_FILE).exists()
     assert max(federation.home(GROWN).rounds_started()) == 3
     write_tables(federation.folder / GROWN, GROWN, seed=1, n_compounds=150, catalogue=["NEW"])
     run_to(federation, 4)
@@ -116,8 +118,3 @@ def test_tables_that_change_between_training_and_opening(finished: Federation, t
     assert after.private
     assert before.tasks != after.tasks
     assert after.private.heads[HEAD_WEIGHT].shape[0] == len(after.tasks.classification)
-    write_tables(federation.folder / GROWN, GROWN, seed=1, n_compounds=150, catalogue=["OTHER"])
-    partner = federation.partner(GROWN)
-    with pytest.raises(ConfigError, match="of other tasks than today's tables"):
-        while step(partner) != "done":
-            pass
