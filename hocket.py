@@ -97,16 +97,19 @@ def open_model(path: AnyPath, which: "Which | None" = None, *, workers: int | No
 
 
 def _model_folder(config_file: Path) -> Path:
+    from pipeline.audit.provenance import check_signature
     from pipeline.errors import ConfigError
     from pipeline.home.paths import Home
     from pipeline.plan.member_configs import PartnerConfig
 
-    folder = Home(PartnerConfig.read(config_file).home_folder).model
+    home = Home(PartnerConfig.read(config_file).home_folder)
+    folder = home.model
     if not folder.exists():
         read_report(config_file)  # raises NotYet before the federation is finished here
         error = ConfigError(f"{folder}: no such folder, expected the finished model")
         error.add_note(f"`hocket predict {config_file} --list-tasks` makes it again from the other files in the home")
         raise error
+    check_signature(folder, home.keys / "card.toml")
     return folder
 
 

@@ -75,7 +75,8 @@ FLOORS = {
         {"report", "protocol", "transport", "audit"},
         {"exchange"},
         {"home"},
-        {"plan", "runtime"},
+        {"plan"},
+        {"runtime"},
         {"errors"},
     ],
     "partners": [

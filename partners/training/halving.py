@@ -130,13 +130,15 @@ def halve(
     train : trains a trial up to a round
     seen  : called with all trials after each rung
     The first candidate, which stands for the settings as they are, is trained to the end whatever it scores.
-    Raises BadFolds if the validation fold has no task that can be scored.
+    Raises BadFolds if the validation fold has no task that can be scored, TrainingDiverged if all candidates diverged.
     """
     trials = [Trial(number, candidate, ()) for number, candidate in enumerate(candidates)]
     going_on = list(trials)
     for rung in rungs:
         chosen = {each.number for each in going_on[: rung.n_candidates]} | {0}
         trials = [train(each, rung.n_rounds) if each.number in chosen else each for each in trials]
+        if all(each.diverged for each in trials):
+            raise TrainingDiverged("every candidate diverged: try lower learning rates")
         if all(each.best is None for each in trials):
             raise BadFolds("validation fold: found no task with actives and inactives, expected one to choose by")
         going_on = ranked([each for each in trials if each.number in chosen])

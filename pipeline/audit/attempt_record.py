@@ -29,6 +29,7 @@ class AttemptRecord:
     gone: tuple[str, ...] = ()  # partners whose update was deleted from the exchange; only its manifest is there
     unreleased: tuple[str, ...] = ()  # of a sum: members that have not released yet, so nobody can open it
     left_out_ready: tuple[str, ...] = ()  # left out although their `ready` was signed before the roster, by the clocks
+    digests: dict[str, str] = field(default_factory=dict)  # of the manifests of roster and sum, by kind
     recomputed: bool = False  # the updates were added again and gave exactly the bytes of the sum
 
 
@@ -60,6 +61,7 @@ def read_attempt(round_attempt: tuple[int, int], transcript: Transcript, plan: P
         signed=signed,
         update_bytes={name: message.n_bytes for name, message in messages["update"].items()},
         sum_bytes=next((message.n_bytes for message in messages["sum"].values()), None),
+        digests={kind: message.digest for kind in ("roster", "sum") for message in messages[kind].values()},
     )
 
 

@@ -31,6 +31,7 @@ class AuditTrail:
     paired: dict[str, int]  # the same, by partner
     attempts: tuple[AttemptRecord, ...]
     last_trunk: dict[str, int]  # when each partner signed its last trunk, in the closing round
+    trunks: dict[str, str]  # digest of that trunk, by partner
     n_files: int
     n_signatures: int
     notes: tuple[str, ...]  # harmless, but worth knowing
@@ -95,6 +96,7 @@ def audit(
         paired={name: message.manifest.time for name, message in transcript.of("pairing").items()},
         attempts=tuple(attempts),
         last_trunk={name: message.manifest.time for name, message in closing.items()},
+        trunks={name: message.manifest.text("trunk") for name, message in closing.items()},
         n_files=transcript.n_files,
         n_signatures=len(transcript.messages) + len(transcript.signs),
         notes=tuple(_notes(attempts, transcript, plan)),

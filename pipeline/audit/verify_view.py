@@ -12,6 +12,7 @@ from pipeline.audit.attempt_record import KINDS, AttemptRecord
 from pipeline.audit.provenance import ModelCheck
 from pipeline.audit.verify import AuditTrail
 from pipeline.plan.plan import COUNTING_ROUND, Plan, round_name
+from pipeline.runtime.printable import printable
 from secure.messages.messages import utc
 
 ATTEMPTS = "Attempts; times by the senders' clocks, then counted from the first ready"
@@ -41,18 +42,20 @@ def _model_json(model: ModelCheck) -> dict[str, Any]:
 
 def print_trail(trail: AuditTrail, plan: Plan, console: Console, models: Sequence[ModelCheck] = ()) -> None:
     """Print the members, every attempt, models, notes and warnings, and the conclusion in the last line."""
-    for line in header(trail, plan):
+    for line in map(printable, header(trail, plan)):
         console.print(line, markup=False, soft_wrap=True)
     if console.is_terminal and trail.attempts:
         console.print(_table(trail))
     else:
-        for line in (line for record in trail.attempts for line in _lines(record)):
+        for line in (printable(line) for record in trail.attempts for line in _lines(record)):
             console.print(line, markup=False, soft_wrap=True)
-    for line in (line for model in models for line in model_lines(model)):
+    for line in (printable(line) for model in models for line in model_lines(model)):
         console.print(line, markup=False, soft_wrap=True)
     for kind, lines in (("note", trail.notes), ("warning", trail.warnings)):
         for line in lines:
-            console.print(f"{kind}: {line}", markup=False, soft_wrap=True, style="yellow" if kind == "warning" else "")
+            console.print(
+                printable(f"{kind}: {line}"), markup=False, soft_wrap=True, style="yellow" if kind == "warning" else ""
+            )
     console.print(conclusion(trail, plan), markup=False, soft_wrap=True)
 
 

@@ -47,11 +47,13 @@ def verify(plan: Path, exchange: str, quick: bool, models: tuple[Path, ...], as_
     from pipeline.plan.plan import read_plan
     from pipeline.runtime.progress import ProgressReporter
 
+    if page is not None and page.is_file():
+        page.unlink()  # of an earlier audit: it must not outlive this one, if that fails
     agreed, opened, n_cores = read_plan(plan), exchange_at(exchange, Path()), len(os.sched_getaffinity(0))
     now = time.time()
     with ProgressReporter("verify").progress("attempts") as progress:
         trail = audit(agreed, opened, now=now, recompute=not quick, workers=n_cores, progress=progress)
-    checked = [check_model(folder, agreed, opened) for folder in models]
+    checked = [check_model(folder, agreed, trail) for folder in models]
     if page is not None:
         from pipeline.pages.verify_page import write_verify_page
 

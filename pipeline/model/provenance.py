@@ -5,16 +5,14 @@ from pathlib import Path
 
 from data_prep.prepared import Prepared
 from partners.training_data.training_set import TrainingSet
-from pipeline.audit.provenance import description_digest, file_digest, fingerprints
+from pipeline.audit.provenance import MODEL_FILES, description_digest, file_digest, fingerprints
 from pipeline.home.paths import Home
-from pipeline.model.description import COMPOUNDS_FILE, DESCRIPTION_FILE, weights_file
+from pipeline.model.description import DESCRIPTION_FILE
 from pipeline.plan.plan import Plan
 from pipeline.runtime.versions import LIBRARIES, installed, sources_digest
 from secure.keys.keys import PrivateKeys
 from secure.messages.messages import manifest_digest, parse_manifest
 from secure.messages.provenance import PROVENANCE_FILE, Provenance, SummedRound, sign_provenance
-
-_FILES = (COMPOUNDS_FILE, weights_file("federated"), weights_file("local"))
 
 
 def write_provenance(
@@ -48,7 +46,7 @@ def write_provenance(
         sources=sources_digest(),
         libraries={library: number for library in LIBRARIES if (number := installed(library))},
         model=description_digest(description),
-        files={name: file_digest(folder / name) for name in _FILES},
+        files={name: file_digest(folder / name) for name in MODEL_FILES},
     )
     (folder / PROVENANCE_FILE).write_bytes(sign_provenance(keys, provenance))
 

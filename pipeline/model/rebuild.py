@@ -32,7 +32,7 @@ from pipeline.report.report import read_report
 from pipeline.runtime.progress import ProgressReporter
 from secure.ciphertexts.parameters import seal_parameters
 from secure.keys.group import GroupSecret
-from secure.keys.keys import PrivateKeys, load_private_keys, read_card
+from secure.keys.keys import PrivateKeys, load_private_keys
 
 
 def rebuild_final_model(config: PartnerConfig) -> list[str]:
@@ -87,8 +87,8 @@ def model_folder(config: PartnerConfig, reporter: ProgressReporter) -> Path:
         with home.alone():
             reporter.report("the finished model is missing: it is made again from the files in the home")
             report_left_out(reporter, rebuild_final_model(config))
-    if (card := home.keys / "card.toml").exists():
-        check_signature(home.model, read_card(card))
+    if doubt := check_signature(home.model, home.keys / "card.toml"):
+        reporter.warn(doubt)
     return home.model
 
 

@@ -1,6 +1,7 @@
 """Read the passphrase of a member's private keys: from a file, or from a command that asks a vault or an HSM."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,24 +35,29 @@ def passphrase_from(command: Sequence[str], folder: Path, timeout_s: float) -> s
     """
     name = f"keys.passphrase_command: {command[0]}"
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            timeout=timeout_s,
-            check=False,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise ConfigError(f"{name} did not end within {timeout_s:g} s; see keys.passphrase_timeout_s") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
         raise ConfigError(f"{name} cannot be started: {getattr(error, 'strerror', None) or error}") from None
-    if done.returncode:
-        refused = ConfigError(f"{name} ended with {done.returncode}, expected 0")
+    with process:
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise ConfigError(f"{name} did not end within {timeout_s:g} s; see keys.passphrase_timeout_s") from None
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)  # with every process that it started
+    if process.returncode:
+        refused = ConfigError(f"{name} ended with {process.returncode}, expected 0")
         refused.add_note("run it by hand: what it writes is not shown here, as it may hold the passphrase")
         raise refused
-    return _first_line(done.stdout, f"{name}: its output")
+    return _first_line(output, f"{name}: its output")
 
 
 def _first_line(content: bytes, what: str) -> str:

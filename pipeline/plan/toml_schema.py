@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_prep.columns import nearest
 from pipeline.errors import ConfigError
+from pipeline.runtime.redact import may_hold_secret
 from secure.encoding.limited_toml import parse_toml
 from secure.files import read_plain
 
@@ -125,7 +126,8 @@ def _describe(item: Any, schema: type[Schema]) -> str:  # noqa: ANN401 -- pydant
         near = nearest(str(loc[-1]), names)
         expected = f"nearest: {near}" if near else f"expected one of {', '.join(names)}"
         return f"{key}: unknown {'section' if is_section else 'setting'}; {expected}"
-    found = f", found {value!r}" if len(repr(value)) <= _LONGEST_SHOWN and not isinstance(value, dict) else ""
+    is_shown = len(repr(value)) <= _LONGEST_SHOWN and not isinstance(value, dict) and not may_hold_secret(loc)
+    found = f", found {value!r}" if is_shown else ""
     return f"{key}: {item['msg'].removeprefix('Value error, ')}{found}"
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from io import StringIO
 from typing import Any
@@ -24,19 +24,45 @@ def without_password(text: str) -> str:
     return _QUERY.sub(r"\1?***", _LOGIN.sub("://***@", text))
 
 
+def may_hold_secret(loc: Sequence[str | int]) -> bool:
+    """Whether the value at a place of a configuration must not be shown, as it is or belongs to such a setting.
+
+    loc : names of table and setting, then places in its value; `[notify]` or `[keys]` as a whole too
+    """
+    blank = _BLANK.get(str(loc[0])) if loc else None
+    return blank is not None and (len(loc) == 1 or loc[1] in blank)
+
+
 def without_commands(configuration: str) -> str:
     """The TOML file of a member with empty commands and webhook in `[notify]` and `[keys]`, all else as it is.
 
-    A remainder that is not TOML is left out.
+    Comments in these tables, and those that name such a setting, are left out: one may be a setting that was switched
+    off. So is a remainder that is not TOML.
     """
     header, statements = "", []
     for statement in _statements(configuration):
         if statement.lstrip().startswith("["):
             header = statement
-            statements.append(header)
-        else:
+            statements.append(_uncommented(header) if _is_blank_table(header) else header)
+        elif not _is_secret_comment(header, statement):
             statements.append(_blanked(header, statement))
     return "".join(statements)
+
+
+def _is_blank_table(header: str) -> bool:
+    return bool(header) and not _BLANK.keys().isdisjoint(tomllib.loads(header))
+
+
+def _uncommented(header: str) -> str:
+    """The header without a comment behind it."""
+    return header.partition("#")[0].rstrip() + "\n"
+
+
+def _is_secret_comment(header: str, statement: str) -> bool:
+    """Whether a statement is a comment that may hold a command or an address: it has the table or the name of one."""
+    if not statement.lstrip().startswith("#"):
+        return False
+    return _is_blank_table(header) or any(key in statement for blank in _BLANK.values() for key in blank)
 
 
 def _statements(text: str) -> Iterator[str]:

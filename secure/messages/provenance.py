@@ -1,5 +1,6 @@
 """Provenance: the signed list of what a partner's finished model was made of, in a file next to the model."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ _ROUND_KEYS = {"plan", "round", "attempt", "roster", "sum", "members"}
 _DATA_KEYS = {"T0", "T1", "T2", "prepared", "trained"}
 _CODE_KEYS = {"hocket", "sources", "libraries"}
 _FINGERPRINT = 32  # hexadecimal characters
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")  # in the model's folder, and nowhere else
+_VERSION = re.compile(r"[ -~]{0,64}")  # shown on terminals
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,10 @@ class Provenance:
             raise BadProvenance(f"{where}: data of {sorted(self.data)}, expected {sorted(_DATA_KEYS)}")
         if not all(map(is_name, self.members)) or not all(map(_is_fingerprint, self.members.values())):
             raise BadProvenance(f"{where}: members, expected names with fingerprints")
-        if not all(isinstance(text, str) for text in (self.version, *self.libraries.values())):
-            raise BadProvenance(f"{where}: code, expected versions as texts")
+        if not all(map(_FILE_NAME.fullmatch, self.files)):
+            raise BadProvenance(f"{where}: files, expected names of at most 64 letters, digits and ._-, no dot first")
+        if not all(map(_VERSION.fullmatch, (self.version, *self.libraries, *self.libraries.values()))):
+            raise BadProvenance(f"{where}: code, expected names and versions of at most 64 printable ASCII characters")
         self._check_rounds(where)
 
     def _check_rounds(self, where: str) -> None:

@@ -15,7 +15,7 @@ from partners.training.halving import Candidate, Rung, Search, Trial, candidates
 from partners.training_data.prepared_data import training_set
 from partners.training_data.training_set import TrainingSet
 from pipeline.errors import ConfigError
-from pipeline.home.canaries import left_out_of
+from pipeline.home.canaries import canaries_file, left_out_of
 from pipeline.home.json_files import write_json
 from pipeline.home.paths import Home
 from pipeline.plan.member_configs import PartnerConfig
@@ -69,6 +69,8 @@ def try_settings(config_file: Path, choices: Choices, log: Log | None = None) ->
     with home.alone():
         matrices, _, is_of_group = matrices_of(config, plan, home, reporter)
         data = training_set(matrices, plan.preparation.folds, config.training, left_out_of(home, matrices.x))
+        if config.audit.canaries and not canaries_file(home).exists():
+            reporter.warn("canaries are not drawn yet: settings are chosen on compounds that may be left out later")
         n_rounds = rounds_needed(rungs)
         reporter.report(
             f"candidates: {len(candidates)}, at most {n_rounds} rounds of {plan.rounds.local_steps} steps in all, as "

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.settings import Folds
-from partners.errors import BadFolds
+from partners.errors import BadFolds, TrainingDiverged
 from partners.settings import Training, TrunkSettings
 from partners.training.halving import (
     Candidate,
@@ -90,6 +90,12 @@ def test_nothing_to_choose_by_is_refused():
 
     with pytest.raises(BadFolds, match="choose"):
         halve(candidates(3), rungs_of(3, 3), train)
+
+
+def test_that_all_candidates_diverge_is_said():
+    """The folds are not to blame."""
+    with pytest.raises(TrainingDiverged):
+        halve(candidates(3), rungs_of(3, 3), lambda trial, _: replace(trial, diverged=True))
 
 
 def test_a_diverged_trial_is_last():

@@ -1,15 +1,16 @@
 """Provenance of a finished model: what it lists is what was used, and whatever is changed afterwards is refused."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from data_prep.prepared import read_prepared
+from hocket import open_model
 from pipeline.audit.provenance import check_model
 from pipeline.errors import ConfigError, ExitCode, WrongProvenance
-from pipeline.exchange.storage import open_exchange
 from pipeline.home.paths import Home
 from pipeline.plan.plan import Plan, read_plan
 from pipeline.runtime.versions import installed, sources_digest
@@ -22,7 +23,7 @@ from tests.support.cli_runner import hocket, refused
 from tests.support.federation import AGGREGATOR, Federation
 from tests.support.secure import plain_reader as plain
 from tests.support.secure.refusals import signed_fields
-from tests.support.signed_transcripts import ALL, SUM, at_round
+from tests.support.signed_transcripts import ALL, SUM, at_round, run_audit
 
 DOMAIN = b"hocket/provenance/v1\0"
 PRIVATE_FILES = ("federated.safetensors", "local.safetensors", "compounds.safetensors")
@@ -35,8 +36,8 @@ def plan_of(federation: Federation) -> Plan:
 
 def check(federation: Federation, name: str = "P01") -> Provenance:
     """The provenance of a partner's model, checked."""
-    exchange = open_exchange(str(federation.exchange))
-    return check_model(federation.home(name).model, plan_of(federation), exchange).provenance
+    trail = run_audit(federation, recompute=False)
+    return check_model(federation.home(name).model, plan_of(federation), trail).provenance
 
 
 def change(federation: Federation, name: str = "P01", signer: str = "P01", **fields: object) -> None:
@@ -139,9 +140,14 @@ def test_a_model_of_another_home_is_refused(done: Federation):
 
 def other_rounds(federation: Federation) -> list[dict[str, object]]:
     """The rounds of P01's provenance with another digest of the last sum."""
+    return changed_rounds(federation, sum="0" * 64)
+
+
+def changed_rounds(federation: Federation, **change: object) -> list[dict[str, object]]:
+    """The rounds of P01's provenance with other values in the last."""
     path = federation.home("P01").model / PROVENANCE_FILE
     first, last = json.loads(path.read_bytes())["rounds"]
-    return [first, last | {"sum": "0" * 64}]
+    return [first, last | change]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +159,9 @@ def other_rounds(federation: Federation) -> list[dict[str, object]]:
         ("members", {"P01": "0" * 32}),
         ("rounds", []),
         ("rounds", other_rounds),
+        ("rounds", lambda done: changed_rounds(done, roster="0" * 64)),
+        ("rounds", lambda done: changed_rounds(done, members=["P01", "P02"])),
+        ("files", {}),
         ("files", dict.fromkeys(PRIVATE_FILES, "0" * 64)),
     ],
 )
@@ -160,6 +169,23 @@ def test_a_signed_untruth_is_refused(done: Federation, field: str, value: object
     """What the partner signed must agree with plan, exchange and files."""
     change(done, **{field: value(done) if callable(value) else value})
     with pytest.raises(WrongProvenance):
+        check(done)
+
+
+@pytest.mark.parametrize("value", [{"tasks": [1]}, {"tasks": [{"input_assay_id": []}]}, {"added": [None]}])
+def test_a_hostile_description_is_refused(done: Federation, value: dict[str, object]):
+    """Lists of something else than tasks are exit code 2 of `inspect`, no traceback."""
+    path = done.home("P01").model / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | value))
+    refused(ExitCode.CONFIGURATION, "inspect", path.with_name(PROVENANCE_FILE))
+
+
+def test_a_pipe_is_no_file_of_a_model(done: Federation):
+    """It is not waited for."""
+    path = done.home("P01").model / "local.safetensors"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(WrongProvenance, match="local"):
         check(done)
 
 
@@ -198,6 +224,19 @@ def test_a_model_without_provenance(done: Federation):
         check(done)
     assert "hocket predict" in caught.value.__notes__[0]
     assert hocket("predict", done.config("P01"), "--list-tasks").exit_code == ExitCode.DONE
+
+
+def test_a_provenance_that_cannot_be_checked_is_warned_of(done: Federation, tmp_path: Path):
+    """One of another card, and none; `open_model` refuses one that names this home's card and is signed by another."""
+    (tmp_path / "new.csv").write_text("input_compound_id,smiles\nN1,CCO\n")
+    command = ("predict", done.config("P01"), tmp_path / "new.csv", "--output", tmp_path / "out.csv")
+    change(done, signer="P02")
+    with pytest.raises(BadSignature):
+        open_model(done.config("P01"))
+    change(done, signer="P02", members={"P01": "0" * 32})
+    assert PROVENANCE_FILE in hocket(*command).output
+    (done.home("P01").model / PROVENANCE_FILE).unlink()
+    assert PROVENANCE_FILE in hocket(*command).output
 
 
 def test_a_rebuilt_model_has_the_same_provenance(done: Federation):
@@ -242,6 +281,7 @@ def test_a_failed_audit_writes_no_page(done: Federation, tmp_path: Path):
     """Also if only a model is wrong."""
     (done.home("P01").model / "local.safetensors").unlink()
     page = tmp_path / "audit.html"
+    page.write_text("of an earlier audit")
     options = ("--model", done.home("P01").model, "--html", page)
     refused(ExitCode.SECURITY, "verify", done.plan_file, done.exchange, *options)
     assert not page.exists()

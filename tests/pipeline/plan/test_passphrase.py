@@ -1,6 +1,7 @@
 """A passphrase from a command: its first line, in no message, and never a way to go on without one."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path):
     assert "within 0.5 s" in refusal(python(f"print({WORDS!r}, flush=True); {waits}"), tmp_path, 0.5)
 
 
+def test_what_a_hanging_command_started_is_ended_too(tmp_path: Path):
+    """It holds the other end of a pipe, which closes when it is killed."""
+    os.mkfifo(tmp_path / "pipe")
+    pipe = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    refusal(["/bin/sh", "-c", "exec 3>pipe; tail -f /dev/null & wait"], tmp_path, 0.5)
+    os.set_blocking(pipe, True)
+    with os.fdopen(pipe, "rb") as file:
+        assert file.read() == b""
+
+
 def test_keys_are_unlocked_by_a_command(fresh: Federation):
     """`doctor` opens the keys with it, a wrong passphrase is exit code 4, and file and command exclude each other."""
     config, folder = fresh.config("P01"), fresh.folder / "P01"
@@ -89,3 +100,16 @@ def test_keys_are_unlocked_by_a_command(fresh: Federation):
     config.write_text('passphrase_file = "pass"\n' + config.read_text())
     with pytest.raises(ConfigError, match="passphrase_command: found both"):
         PartnerConfig.read(config)
+
+
+@pytest.mark.parametrize(
+    "setting", ['keys.passphrase_command = "--token hidden"', "notify.webhook = ['hidden']", 'keys = "hidden"']
+)
+def test_an_error_does_not_show_a_token(fresh: Federation, setting: str):
+    """The key is named, its value is not."""
+    config = fresh.config("P01")
+    config.write_text(f"{setting}\n{config.read_text()}")
+    with pytest.raises(ConfigError) as caught:
+        PartnerConfig.read(config)
+    assert setting.split(" ", maxsplit=1)[0] in str(caught.value)
+    assert "hidden" not in str(caught.value)

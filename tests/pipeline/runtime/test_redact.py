@@ -9,7 +9,7 @@ from pipeline.runtime.redact import without_commands
 OTHERS = 'exchange = "mail"  # a folder\n\n[data]\nwebhook = "kept"\n'
 NOTICES = [
     '[notify]\nwebhook = "https://chat.example/hooks/hidden"\nwaiting_s = 5.0\n',
-    '[notify]\n# whom to tell\ncommand = ["tell", "--token=hidden"]  # hidden\nwaiting_s = 5.0',
+    '[notify]\n# whom to tell: hidden\ncommand = ["tell", "--token=hidden"]  # hidden\nwaiting_s = 5.0',
     '[notify]\nwaiting_s = 5.0\ncommand = [\n  "tell", # ]\n  """--token\n= ["hidden"]""",\n]\n',
     '["notify"]\n"webhook" = "https://chat.example/hooks/\\u0068idden"\n"waiting_s" = 5.0\n',
 ]
@@ -60,3 +60,11 @@ def test_the_command_of_the_passphrase_is_blank(keys: str):
     shown = without_commands(OTHERS + keys)
     assert "hidden" not in shown
     assert tomllib.loads(shown)["keys"] == {"passphrase_command": [], "passphrase_timeout_s": 5.0}
+
+
+@pytest.mark.parametrize("comment", ['# passphrase_command = ["vault", "--token=hidden"]', "#webhook = 'hidden'"])
+def test_a_setting_that_was_switched_off_is_left_out(comment: str):
+    """Wherever it stands; other comments stay."""
+    shown = without_commands(f"# mine\n{comment}\n{OTHERS}[keys] # hidden\n{comment}\n# hidden\n")
+    assert "hidden" not in shown
+    assert shown == f"# mine\n{OTHERS}[keys]\n"

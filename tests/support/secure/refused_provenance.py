@@ -32,6 +32,13 @@ def provenances(valid: Valid) -> Iterator[Row]:
     yield "short-plan", "V-2", bad, "Its plan is no digest.", signed(plan=good["plan"][:-1])
     yield "number-as-digest", "V-2", bad, "A file's digest is a number.", signed(files={"local.safetensors": 1})
     yield "no-fingerprint", "V-2", bad, "A member has no fingerprint.", signed(members={"ash": ""})
+    yield "file-outside", "V-2", bad, "A file is a device elsewhere.", signed(files={"/dev/zero": OTHER})
+    yield "file-above", "V-2", bad, "A file is in the folder above.", signed(files={"../keys": OTHER})
+    yield "file-hidden", "V-2", bad, "A file's name begins with a dot.", signed(files={".keys": OTHER})
+    escape = good["code"] | {"hocket": "1\x1b[2J"}
+    yield "version-escape", "V-2", bad, "A version clears the terminal.", signed(code=escape)
+    long = good["code"] | {"libraries": {"numpy": "2" * 65}}
+    yield "version-long", "V-2", bad, "A library's version has 65 characters.", signed(code=long)
     yield "rounds-twice", "V-3", bad, "A round is there twice.", rounds({}, {})
     yield "rounds-falling", "V-3", bad, "Its rounds fall.", rounds({"round": 2}, {"round": 1})
     yield "round-negative", "V-3", bad, "A round is below 0.", rounds({"round": -1})
