@@ -149,7 +149,7 @@ def test_rounds_before_those_of_the_plan_are_refused(four: Federation, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("role", "leaving", "words"), [("aggregator", [], "another name"), ("partner", ["P02"], "leaves")]
+    ("role", "leaving", "words"), [("aggregator", [], "role aggregator"), ("partner", ["P02"], "leaves")]
 )
 def test_a_card_that_contradicts_the_rest_is_refused(
     four: Federation, tmp_path: Path, role: str, leaving: list[str], words: str
@@ -163,7 +163,7 @@ def test_a_card_that_contradicts_the_rest_is_refused(
 def test_no_revision_begins_before_the_one_it_continues(four: Federation, tmp_path: Path) -> None:
     """Rounds before its first are another plan's."""
     revision(four, tmp_path, rounds="+1")
-    with pytest.raises(ConfigError, match="begins with round 3"):
+    with pytest.raises(ConfigError, match="expected round 3 or later"):
         revised(tmp_path / "plan-2.toml", Changes(rounds="9", first_round=2), tmp_path / "plan-3.toml")
 
 
