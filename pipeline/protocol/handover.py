@@ -7,6 +7,8 @@ trunk's is in the `ready` messages of all, where the joiner sees it before it se
 
 from typing import Any
 
+import numpy as np
+
 from partners.errors import TrainingError
 from partners.files.checkpoint import read_facts, stored_digest
 from partners.files.round_checkpoint import RoundStart, SharedState
@@ -45,6 +47,7 @@ def take_part(mailbox: Mailbox) -> None:
     elif mailbox.me in plan.joiners:
         if not newest:
             _receive(mailbox, name)
+        home.handed_over.unlink(missing_ok=True)  # left by a run that was killed when the start was written
     elif newest == plan.first_round:
         _compare(mailbox, name)
 
@@ -55,7 +58,9 @@ def shared_state(plan: Plan, home: Home) -> SharedState:
     start = stored_start(plan, home, plan.first_round, *(() if holders is None else (holders,)))
     if start.under is None:
         raise ConfigError(f"{start.path}: is missing, expected the state that is handed over")
-    facts = None if counted is None else capped(counted, plan.spare_holders or 0).model_dump(mode="json")
+    facts = (
+        None if counted is None else capped(counted, plan.spare_holders or 0).model_dump(mode="json", exclude_none=True)
+    )
     return SharedState(start.vector(), start.server(), start.bounds, start.under, facts)
 
 
@@ -99,7 +104,6 @@ def _receive(mailbox: Mailbox, name: MessageName) -> None:
         _keep(plan, home, announced, where)
     except TrainingError as wrong:
         raise WrongTrunk(f"{where}: holds no state of this federation: {wrong}") from wrong
-    home.handed_over.unlink()
     home.inbox(name.payload).unlink()
 
 
@@ -134,5 +138,5 @@ def _check(plan: Plan, state: SharedState, n_tensors: int, where: str) -> None:
     names = sorted(state.server.arrays)
     if names != sorted(array_names(plan.server)):
         raise WrongTrunk(f"{where}: holds {names} of the server step, expected {sorted(array_names(plan.server))}")
-    if state.bounds.shape != (n_tensors,) or not (state.bounds > 0).all():
+    if state.bounds.shape != (n_tensors,) or not (np.isfinite(state.bounds) & (state.bounds > 0)).all():
         raise WrongTrunk(f"{where}: its bounds are not {n_tensors} positive numbers")

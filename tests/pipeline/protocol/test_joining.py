@@ -1,8 +1,10 @@
 """A partner joins a federation later: with the state of a sponsor, which all others have checked."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import pipeline.protocol.handover
@@ -196,6 +198,33 @@ def test_a_state_that_is_not_what_was_signed_is_refused(
     with pytest.raises(WrongTrunk, match="as its sender signed"):
         go_as_far(joiner)
     assert not federation.home(JOINER).rounds_started()
+
+
+@pytest.mark.parametrize("bound", [np.inf, np.nan, 0.0])
+def test_bounds_that_are_none_are_refused(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch, bound: float
+) -> None:
+    """The joiner would seal with them; the trunk of its `ready` does not show them to the others."""
+    real = shared_state
+
+    def another(plan: object, home: Home) -> SharedState:
+        state = real(plan, home)  # type: ignore[arg-type]
+        return replace(state, bounds=np.full_like(state.bounds, bound))
+
+    monkeypatch.setattr(pipeline.protocol.handover, "shared_state", another)
+    enrol_until_handed(federation)
+    with pytest.raises(WrongTrunk):
+        go_as_far(federation.partner(JOINER))
+    assert not federation.home(JOINER).rounds_started()
+
+
+def test_what_a_kill_left_in_the_clear_is_removed(joined: Federation, tmp_path: Path) -> None:
+    """Killed when the start was written and the state not yet removed, the joiner removes it at the next start."""
+    federation = joined.moved(tmp_path / "f")
+    left = federation.home(JOINER).handed_over
+    left.write_bytes(b"state")
+    go_as_far(federation.partner(JOINER))
+    assert not left.exists()
 
 
 def go_as_far(machine: Machine) -> None:
