@@ -62,10 +62,11 @@ def print_trail(trail: AuditTrail, plan: Plan, console: Console, models: Sequenc
 def model_lines(model: ModelCheck) -> Iterator[str]:
     """A model that was checked against its provenance, in two or three lines."""
     made = model.provenance
-    own = sum(made.partner in each.members for each in made.rounds)
+    trained = [each for each in made.rounds if each.round_no > COUNTING_ROUND]
+    own = sum(made.partner in each.members for each in trained)
     yield f"model of {made.partner} in {model.folder}: signed by its card, every file is the one that is listed"
     yield (
-        f"  {len(made.rounds)} rounds, {own} with {made.partner}, trunk {made.trunk[:12]}; hocket {made.version}, "
+        f"  {len(trained)} rounds, {own} with {made.partner}, trunk {made.trunk[:12]}; hocket {made.version}, "
         f"sources {made.sources[:12]}; matrices {made.data['prepared'][:12]}"
     )
     for note in model.notes:

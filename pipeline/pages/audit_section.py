@@ -24,6 +24,10 @@ _EPSILON = (
     "for one compound with all its labels. At least: what an attack on the trunk proves with canaries, at 95 % "
     "confidence; that it is small does not say that no attack finds more."
 )
+_BROKEN = (
+    "More was proven than the bound allows: of {}. By chance that happens to one partner in twenty; else the noise was "
+    "not applied, or epsilon was computed wrongly. Do not rely on the bound before the cause is known."
+)
 
 
 def audit_section(audit: Audit | None) -> Iterator[Section]:
@@ -92,7 +96,9 @@ def epsilon_section(
         for name, bound in bounds.items()
     ]
     header = ["partner", "epsilon, at most", "delta", "epsilon, at least"]
-    yield Section("Differential privacy, partner by partner", [_EPSILON], [PageTable("Epsilon", header, rows)])
+    broken = [name for name, bound in bounds.items() if bound and (lowest[name] or 0.0) > bound.epsilon]
+    texts = [_EPSILON, *([_BROKEN.format(", ".join(broken))] if broken else [])]
+    yield Section("Differential privacy, partner by partner", texts, [PageTable("Epsilon", header, rows)])
 
 
 def _epsilon_at_least(audit: SharedAudit | None) -> float | None:

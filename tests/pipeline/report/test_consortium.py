@@ -121,6 +121,16 @@ def test_epsilon_is_shown_as_each_summary_states_it():
     assert epsilons_shown([summary(name) for name in NAMES]) == []
 
 
+@pytest.mark.parametrize(("proven", "n_texts"), [(0.25, 1), (8.5, 2)])
+def test_more_proven_than_the_bound_allows_is_said(proven: float, n_texts: int):
+    """One of the two is wrong then, or chance."""
+    state = {"privacy": PrivacyBound(epsilon=8.0, delta=1e-7), "audit": canaries_of(proven)}
+    page = consortium_page(merge([summary("P01").model_copy(update=state), summary("P02"), summary("P03")]))
+    (section,) = (one for one in page.sections if any(table.caption == "Epsilon" for table in one.tables))
+    assert len(section.text) == n_texts
+    assert ("P01" in section.text[-1]) == (n_texts == 2)
+
+
 def epsilons_shown(given: list[ShareableSummary]) -> list[list[str]]:
     """Rows of the consortium page's table of epsilon; none without such a table."""
     tables = [table for section in consortium_page(merge(given)).sections for table in section.tables]
