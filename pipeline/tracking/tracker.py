@@ -9,7 +9,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -267,7 +267,12 @@ def send_rest(member: TrackedMember) -> bool:
     if member.all_sent:
         return True
     command = [sys.executable, "-P", "-m", "pipeline.tracking.process", str(member.config_file), member.role, "once"]
-    with (member.home.folder / "tracking.log").open("ab") as log:
+    return run_to_its_end(command, member.home.folder / "tracking.log") in (0, BUSY)
+
+
+def run_to_its_end(command: Sequence[str], log_file: Path) -> int | None:
+    """Run a tracking process; its exit code, or None if it took too long for a store and was ended."""
+    with log_file.open("ab") as log:
         try:
             done = subprocess.run(
                 command,
@@ -279,5 +284,5 @@ def send_rest(member: TrackedMember) -> bool:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return False
-    return done.returncode in (0, BUSY)
+            return None
+    return done.returncode
